@@ -1,0 +1,172 @@
+"""`devserver.toml` → `Settings`: every mistake is located, none is guessed away."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+
+from hamdev.errors import SettingsError, did_you_mean
+from hamdev.paths import SETTINGS_NAME
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogFormat = Literal["console", "json"]
+ExecutorName = Literal["inline", "threads", "dask", "ray"]
+LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+
+class ServerSettings(_Table, frozen=True, kw_only=True):
+    """`[server]`: how the daemon logs and where it listens."""
+
+    log_level: LogLevel = "INFO"
+    log_format: LogFormat = "console"
+    socket: str = "auto"
+    web: bool = True
+    web_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+
+
+class WatchSettings(_Table, frozen=True, kw_only=True):
+    """`[watch]`: when a save counts as settled, and what is looked at."""
+
+    settle_ms: Milliseconds = 10
+    sweep_ms: Annotated[int, msgspec.Meta(ge=20, le=3_600_000)] = 1000
+    data: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    pipelines_dir: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)*$")] = (
+        "pipelines"
+    )
+
+
+class PipelineSettings(_Table, frozen=True, kw_only=True):
+    """`[pipelines.NAME]`: what is composed with the main module NAME, and how it is executed."""
+
+    with_: tuple[str, ...] = msgspec.field(default=(), name="with")
+    final_vars: tuple[str, ...] = ()
+    inputs: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    async_driver: bool = True
+    executor: ExecutorName = "inline"
+    executor_options: dict[str, Any] = {}
+    with_adapter: dict[str, bool | dict[str, Any]] = {}
+    timeout_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Settings(_Table, frozen=True, kw_only=True):
+    """The whole file; every value is present, by default if need be."""
+
+    server: ServerSettings = ServerSettings()
+    watch: WatchSettings = WatchSettings()
+    pipelines: dict[str, PipelineSettings] = {}
+
+
+_TABLES: dict[str, type[_Table]] = {"server": ServerSettings, "watch": WatchSettings}
+
+
+def load_settings(project: Path) -> Settings:
+    """The project's settings.
+
+    Args:
+        project: the folder that may hold a `devserver.toml`; without one all defaults hold.
+
+    Raises:
+        SettingsError: the file cannot be read, is no TOML, or has unknown keys or bad values;
+            all mistakes at once.
+    """
+    file = project / SETTINGS_NAME
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        raise SettingsError(str(file), [f"cannot be read: {error.strerror}"]) from error
+    return parse_settings(content, str(file))
+
+
+def parse_settings(content: bytes, file: str = SETTINGS_NAME) -> Settings:
+    """`Settings` from the bytes of a settings file; `file` is its name in messages.
+
+    Raises:
+        SettingsError: as `load_settings`.
+    """
+    try:
+        data = tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise SettingsError(file, [f"is not UTF-8 text (byte {error.start})"]) from error
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else None
+        raise SettingsError(file, [f"is not valid TOML: {error}"], line) from error
+    mistakes = list(_mistakes(data))
+    if mistakes:
+        first_key = mistakes[0][0].rpartition(".")[2]
+        raise SettingsError(
+            file, [f"{path}: {text}" for path, text in mistakes], _line_of(content, first_key)
+        )
+    return msgspec.convert(data, Settings)
+
+
+def parse_log_level(value: str) -> LogLevel:
+    """`value` as a log level, whatever its case.
+
+    Raises:
+        SettingsError: there is no such level.
+    """
+    level = value.upper()
+    if level not in LOG_LEVELS:
+        raise SettingsError(None, [f"unknown log level {value!r}; known: {', '.join(LOG_LEVELS)}"])
+    return level  # type: ignore[return-value]  # checked against the Literal's own members
+
+
+def _mistakes(data: dict[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in data.items():
+        if key == "pipelines":
+            if not isinstance(value, dict):
+                found.append((key, f"must be a table of pipelines, not {value!r}"))
+                continue
+            for name, table in value.items():
+                found += _table_mistakes(f"pipelines.{name}", table, PipelineSettings)
+        elif key in _TABLES:
+            found += _table_mistakes(key, value, _TABLES[key])
+        else:
+            found.append((key, f"unknown key; {did_you_mean(key, [*_TABLES, 'pipelines'])}"))
+    return found
+
+
+def _table_mistakes(path: str, table: Any, kind: type[_Table]) -> list[tuple[str, str]]:
+    if not isinstance(table, dict):
+        return [(path, f"must be a table, not {table!r}")]
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    found = []
+    for key, value in table.items():
+        if key not in fields:
+            found.append((f"{path}.{key}", f"unknown key; {did_you_mean(key, fields)}"))
+            continue
+        try:
+            msgspec.convert(value, fields[key].type)
+        except msgspec.ValidationError as error:
+            hint = _choices(fields[key].type, value)
+            found.append((f"{path}.{key}", f"{value!r} is not allowed: {error}{hint}"))
+    return found
+
+
+def _choices(kind: Any, value: Any) -> str:
+    choices = [choice for choice in get_args(kind) if isinstance(choice, str)]
+    return f"; {did_you_mean(str(value), choices)}" if choices else ""
+
+
+def _line_of(content: bytes, key: str) -> int | None:
+    pattern = re.compile(rf"^\s*(?:{re.escape(key)}\s*=|\[.*\b{re.escape(key)}\s*\])")
+    for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+        if pattern.match(line):
+            return number
+    return None

@@ -1,0 +1,1 @@
+"""The pure core: decisions without a clock, without I/O and without Hamilton."""
