@@ -41,9 +41,9 @@ class WatchSettings(_Table, frozen=True, kw_only=True):
     sweep_ms: Annotated[int, msgspec.Meta(ge=20, le=3_600_000)] = 1000
     data: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    pipelines_dir: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)*$")] = (
-        "pipelines"
-    )
+    pipelines_dir: Annotated[
+        str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)*$")
+    ] = "pipelines"
 
 
 class PipelineSettings(_Table, frozen=True, kw_only=True):

@@ -160,7 +160,7 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause that names the nearest known word, or lists what there is; '' if there is nothing."""
+    """A clause that names the nearest known word, or lists them all; '' if there are none."""
     words = list(known)
     if close := nearest(name, words):
         return f"did you mean {close[0]!r}?"

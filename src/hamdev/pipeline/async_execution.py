@@ -17,10 +17,11 @@ from typing import Any
 
 from hamilton import async_driver, base, driver
 from hamilton.lifecycle import base as lifecycle
+from hamilton.node import Node
 
 from hamdev.errors import RunTimeoutError
 from hamdev.pipeline.executors import CallElsewhere
-from hamdev.pipeline.graphs import Node, OrderedGraph
+from hamdev.pipeline.graphs import OrderedGraph
 from hamdev.pipeline.observe import Observer, current_node
 from hamdev.pipeline.values import require_value
 
@@ -107,6 +108,8 @@ class AsyncExecution:
 class _Driver(async_driver.AsyncDriver):  # type: ignore[misc]  # Hamilton ships no types
     """Hamilton's async driver, with `_NodeTasks` in the place of its own graph adapter."""
 
+    graph: OrderedGraph
+
     def __init__(
         self,
         config: dict[str, Any],
@@ -122,7 +125,9 @@ class _Driver(async_driver.AsyncDriver):  # type: ignore[misc]  # Hamilton ships
         adapters.sync_methods["do_build_result"] = [self.tasks]
         adapters.sync_hooks.pop("post_graph_execute", None)
         adapters.async_hooks["post_graph_execute"] = [self.tasks]
-        driver.Driver.__init__(self, config, *modules, adapter=adapters, allow_module_overrides=True)
+        driver.Driver.__init__(
+            self, config, *modules, adapter=adapters, allow_module_overrides=True
+        )
         self.graph = OrderedGraph(self.graph.nodes, self.graph.config, adapters)
         self.initialized = False
 
@@ -241,33 +246,34 @@ class _NodeTasks(lifecycle.BaseDoNodeExecute, lifecycle.BasePostGraphExecuteAsyn
     async def _inputs(
         self, name: str, kwargs: dict[str, Any], observer: Observer
     ) -> dict[str, Any]:
-        values = {}
-        for key, value in kwargs.items():
-            if not isinstance(value, asyncio.Task):
-                values[key] = value
+        upstream = {k: value for k, value in kwargs.items() if self._tasks.get(k) is value}
+        # Awaiting a task directly would make cancelling this one cancel it too, and so on up:
+        # that exceeds the recursion limit in a long chain.
+        if pending := [task for task in upstream.values() if not task.done()]:
+            await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
+        for task in upstream.values():
+            if not task.done():
                 continue
-            try:
-                values[key] = await value
-            except BlockedError as error:
-                observer.node_blocked(name, error.by)
-                raise BlockedError(error.by) from None
-            except Exception:
+            if task.cancelled():
+                raise asyncio.CancelledError
+            if (error := task.exception()) is not None:
                 # Raising the same exception in every task below would grow its traceback by
                 # some frames for each of them; the driver's caller gets `first_failure`.
-                observer.node_blocked(name, value.get_name())
-                raise BlockedError(value.get_name()) from None
-        return values
+                by = error.by if isinstance(error, BlockedError) else task.get_name()
+                observer.node_blocked(name, by)
+                raise BlockedError(by)
+        return {k: value.result() if k in upstream else value for k, value in kwargs.items()}
 
     async def _call(self, node_: Node, values: dict[str, Any], step: dict[str, Any]) -> Any:
         if self._method is not None:
             value = self._method(**step)
-            if asyncio.iscoroutinefunction(self._method):
+            if inspect.iscoroutinefunction(self._method):
                 value = await value
-            if not inspect.iscoroutine(value) or asyncio.iscoroutinefunction(node_.callable):
+            if not inspect.iscoroutine(value) or inspect.iscoroutinefunction(node_.callable):
                 value = await _resolved(value)
             return value
         function = node_.callable
-        if asyncio.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(function):
             return await function(**values)
         if self._call_elsewhere is None:
             return function(**values)

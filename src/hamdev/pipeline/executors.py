@@ -36,7 +36,9 @@ async def opened(
     match executor:
         case "inline":
             if options:
-                raise ValueError(f"executor 'inline' takes no executor_options, not {dict(options)!r}")
+                raise ValueError(
+                    f"executor 'inline' takes no executor_options, not {dict(options)!r}"
+                )
             yield None
         case "threads":
             with _threads(options) as call:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from hamilton import node as hamilton_node
 from hamilton.graph import FunctionGraph
+from hamilton.node import DependencyType, Node
 
 from hamdev.errors import CycleError, GraphError, InputError, nearest
-
-Node = hamilton_node.Node
 
 
 class OrderedGraph(FunctionGraph):  # type: ignore[misc]  # Hamilton ships no types
@@ -120,15 +118,22 @@ def _circle(member: Node, nodes: Sequence[Node], overrides: Mapping[str, Any]) -
     return [member.name, member.name]
 
 
-def missing_inputs(graph: OrderedGraph, ordered: Sequence[Node], inputs: Mapping[str, Any]) -> dict[str, list[str]]:
+def missing_inputs(
+    graph: OrderedGraph, ordered: Sequence[Node], inputs: Mapping[str, Any]
+) -> dict[str, list[str]]:
     """Required inputs that neither `inputs` nor the config gives → the nodes that need them."""
     missing: dict[str, list[str]] = {}
     for node in ordered:
         for name, (_, dependency_type) in node.input_types.items():
-            if dependency_type is hamilton_node.DependencyType.OPTIONAL:
+            if dependency_type is DependencyType.OPTIONAL:
                 continue
             source = graph.nodes.get(name)
-            if source is not None and source.user_defined and name not in inputs and name not in graph.config:
+            if (
+                source is not None
+                and source.user_defined
+                and name not in inputs
+                and name not in graph.config
+            ):
                 missing.setdefault(name, []).append(node.name)
     return missing
 
@@ -146,15 +151,12 @@ def computable_leaves(
     Raises:
         CycleError: the graph has a circle.
     """
-    ordered = topological_order(
-        sorted(graph.nodes.values(), key=lambda n: n.name), overrides
-    )
+    ordered = topological_order(sorted(graph.nodes.values(), key=lambda n: n.name), overrides)
     lacking: dict[str, dict[str, list[str]]] = {}
     for node in ordered:
         lacks: dict[str, list[str]] = {}
         if node.name not in overrides and not node.user_defined:
-            for name, needers in missing_inputs(graph, [node], inputs).items():
-                lacks[name] = needers
+            lacks.update(missing_inputs(graph, [node], inputs))
             for dependency in node.dependencies:
                 required = node.requires(dependency.name)
                 if required or not dependency.user_defined:
@@ -165,13 +167,17 @@ def computable_leaves(
     return computable, {name: lacking[name] for name in leaves if lacking[name]}
 
 
-def require_known(graph: OrderedGraph, names: Iterable[str], what: str, inputs: Mapping[str, Any]) -> None:
+def require_known(
+    graph: OrderedGraph, names: Iterable[str], what: str, inputs: Mapping[str, Any]
+) -> None:
     """Refuse names that stand for nothing in the DAG.
 
     Raises:
         GraphError: with the nearest known node for each.
     """
-    unknown = [n for n in names if n not in graph.nodes and n not in inputs and n not in graph.config]
+    unknown = [
+        n for n in names if n not in graph.nodes and n not in inputs and n not in graph.config
+    ]
     if unknown:
         listed = "; ".join(_unknown_text(name, graph) for name in unknown)
         raise GraphError(f"unknown node in {what}: {listed}", node=unknown[0])

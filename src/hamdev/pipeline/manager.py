@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hamdev.config import load_settings
+from hamdev.config import Settings, load_settings
 from hamdev.errors import InputError
 from hamdev.pipeline import adapters as adapters_
 from hamdev.pipeline.executors import opened
@@ -65,18 +65,23 @@ class PipelineManager:
         base_dir: the project's folder; `devserver.toml` in it, if there is one, gives defaults.
         pipelines_dir: the folder in which short module names are looked up first; by default
             what `[watch] pipelines_dir` says, or `pipelines`.
+        settings: to be used in place of the file's.
 
     Raises:
         SettingsError: `devserver.toml` has mistakes; all of them are listed.
     """
 
     def __init__(
-        self, base_dir: str | Path | None = None, *, pipelines_dir: str | None = None
+        self,
+        base_dir: str | Path | None = None,
+        *,
+        pipelines_dir: str | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self.base_dir = Path(base_dir) if base_dir is not None else Path.cwd()
         if not self.base_dir.is_dir():
             raise NotADirectoryError(f"base_dir {str(self.base_dir)!r} is not a folder")
-        self._settings = load_settings(self.base_dir)
+        self._settings = settings or load_settings(self.base_dir)
         folder = pipelines_dir or self._settings.watch.pipelines_dir
         self.project = Project(self.base_dir, folder)
 
@@ -228,9 +233,7 @@ class PipelineManager:
     def _logger(self, pipeline: ModuleEntry, config: RunConfig) -> Any:
         return run_logger(config.log_level, pipeline=_name(pipeline))
 
-    def _observer(
-        self, prepared: Prepared, log: Any, observer: Observer | None
-    ) -> LoggingObserver:
+    def _observer(self, prepared: Prepared, log: Any, observer: Observer | None) -> LoggingObserver:
         log.debug(
             "pipeline composed",
             modules=[module.__name__ for module in prepared.modules],
@@ -266,7 +269,7 @@ def async_builder(config: RunConfig) -> Callable[[Sequence[ModuleType], RunConfi
     """
     if config.async_driver is False:
         raise ValueError(
-            "run_async executes through Hamilton's async driver, and async_driver=False forbids it. "
+            "run_async executes through Hamilton's async driver, which async_driver=False forbids. "
             "Way out: call run(...), or leave async_driver out."
         )
     try:
@@ -287,9 +290,7 @@ def async_builder(config: RunConfig) -> Callable[[Sequence[ModuleType], RunConfi
     return build
 
 
-def _validated(
-    name: str, execution: Any, modules: list[ModuleType], config: RunConfig
-) -> Prepared:
+def _validated(name: str, execution: Any, modules: list[ModuleType], config: RunConfig) -> Prepared:
     graph: OrderedGraph = execution.graph
     inputs, overrides = config.inputs, config.overrides
     clashing = sorted(set(inputs) & set(graph.config))
@@ -338,9 +339,12 @@ def _check_input_types(
     try:
         Driver.validate_inputs(graph, graph.adapter, users, dict(inputs), set(ordered))
     except ValueError as error:
-        mismatched = [n.name for n in users if n.name in inputs and f"Expected {n.name}:" in str(error)]
+        mismatched = [
+            n.name for n in users if n.name in inputs and f"Expected {n.name}:" in str(error)
+        ]
         raise InputError(
-            f"inputs of the wrong type: {error}. Way out: give values of the expected types in inputs=.",
+            f"inputs of the wrong type: {error}. "
+            "Way out: give values of the expected types in inputs=.",
             mismatched=sorted(mismatched),
         ) from error
 

@@ -191,10 +191,14 @@ def _checked(name: str, value: Any) -> Any:
                 value = [v if isinstance(v, str) else _name_of(v) for v in value]
             return _names(name, value, str)
         case "additional_modules":
-            return _names(name, [value] if isinstance(value, str | ModuleType) else value, ModuleEntry)
+            return _names(
+                name, [value] if isinstance(value, str | ModuleType) else value, ModuleEntry
+            )
         case "executor":
             if value not in EXECUTORS:
-                raise ValueError(f"unknown executor {value!r}; {did_you_mean(str(value), EXECUTORS)}")
+                raise ValueError(
+                    f"unknown executor {value!r}; {did_you_mean(str(value), EXECUTORS)}"
+                )
         case "log_level" if value is not None:
             if not isinstance(value, str) or value.upper() not in LOG_LEVELS:
                 raise ValueError(f"unknown log level {value!r}; known: {', '.join(LOG_LEVELS)}")

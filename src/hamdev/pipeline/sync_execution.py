@@ -13,9 +13,10 @@ from typing import Any
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hamilton import driver
 from hamilton.lifecycle import base as lifecycle
+from hamilton.node import Node
 
 from hamdev.errors import RunTimeoutError
-from hamdev.pipeline.graphs import Node, OrderedGraph
+from hamdev.pipeline.graphs import OrderedGraph
 from hamdev.pipeline.observe import Observer, current_node
 from hamdev.pipeline.values import require_value
 
@@ -67,18 +68,19 @@ class SyncExecution:
                 return self._driver.execute(
                     list(final_vars), inputs=dict(inputs), overrides=dict(overrides)
                 )
-            users = adapter_set.sync_methods.get("do_node_execute")
+            methods = dict(adapter_set.sync_methods)
+            users = methods.get("do_node_execute")
             calls = _NodeCalls(users[0] if users else None, observer, loop, deadline, timeout_s)
             adapter_set.sync_methods["do_node_execute"] = [calls]
+            if "do_validate_input" in methods:
+                adapter_set.sync_methods["do_validate_input"] = [_Validated()]
             try:
                 return self._driver.execute(
                     list(final_vars), inputs=dict(inputs), overrides=dict(overrides)
                 )
             finally:
-                if users:
-                    adapter_set.sync_methods["do_node_execute"] = users
-                else:
-                    del adapter_set.sync_methods["do_node_execute"]
+                adapter_set.sync_methods.clear()
+                adapter_set.sync_methods.update(methods)
 
 
 class _NodeCalls(lifecycle.BaseDoNodeExecute):  # type: ignore[misc]  # Hamilton ships no types
@@ -116,7 +118,7 @@ class _NodeCalls(lifecycle.BaseDoNodeExecute):  # type: ignore[misc]  # Hamilton
                 )
             else:
                 value = node_.callable(**kwargs)
-            if inspect.iscoroutine(value) and asyncio.iscoroutinefunction(node_.callable):
+            if inspect.iscoroutine(value) and inspect.iscoroutinefunction(node_.callable):
                 value = self._loop.wait_for(value, self._deadline, node_.name)
             value = require_value(node_, value)
         except BaseException as error:
@@ -126,6 +128,13 @@ class _NodeCalls(lifecycle.BaseDoNodeExecute):  # type: ignore[misc]  # Hamilton
             current_node.reset(token)
         self._observer.node_finished(node_.name, value, time.perf_counter() - started)
         return value
+
+
+class _Validated(lifecycle.BaseDoValidateInput):  # type: ignore[misc]  # Hamilton ships no types
+    """Stands for a user's input check, which was asked before and is not to be asked twice."""
+
+    def do_validate_input(self, *, node_type: Any, input_value: Any) -> bool:
+        return True
 
 
 class _LoopBeside:
@@ -149,7 +158,9 @@ async def _await(coroutine: Any, deadline: float | None, node: str) -> Any:
     except TimeoutError as error:
         if not scope.expired():
             raise
-        raise RunTimeoutError(f"node {node!r} was awaited longer than the run's time limit") from error
+        raise RunTimeoutError(
+            f"node {node!r} was awaited longer than the run's time limit"
+        ) from error
 
 
 @contextlib.contextmanager

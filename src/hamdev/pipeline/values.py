@@ -28,7 +28,10 @@ def require_value(node: Any, value: Any) -> Any:
             "asynchronous part into a plain 'async def' node upstream.",
         )
     if inspect.isgenerator(value) or inspect.isasyncgen(value):
-        parallel = " Parallelizable[]/Collect[] need Hamilton's dynamic execution, which the async driver lacks."
+        parallel = (
+            " Parallelizable[]/Collect[] need Hamilton's dynamic execution, which the async driver "
+            "lacks."
+        )
         kind = "an asynchronous generator" if inspect.isasyncgen(value) else "a generator"
         raise StrayResultError(
             node.name,

@@ -1,0 +1,78 @@
+"""A project's folder: which files, folders and module names belong to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+_SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__"})
+
+
+class ProjectFolder:
+    """Answers questions about names and paths below one folder; it loads nothing.
+
+    Args:
+        root: the project's folder.
+        pipelines_dir: the folder, relative to `root`, in which short module names are looked up.
+
+    Attributes:
+        root: absolute, symbolic links resolved.
+        prefix: `root` as text, with the separator that every path below it starts with.
+    """
+
+    def __init__(self, root: Path, pipelines_dir: str) -> None:
+        self.root = root.resolve()
+        self.prefix = str(self.root).rstrip(os.sep) + os.sep
+        self._package = pipelines_dir.strip("/").replace("/", ".")
+        self._verdicts: dict[str, bool] = {}
+
+    def owns(self, file: str | None) -> bool:
+        """Whether `file` is one of the project's own Python sources, not a library's."""
+        if file is None or not file.endswith(".py"):
+            return False
+        if (known := self._verdicts.get(file)) is None:
+            known = self._verdicts[file] = self._judge(file)
+        return known
+
+    def _judge(self, file: str) -> bool:
+        for path in (Path(file).absolute(), Path(file).resolve()):
+            if not path.is_relative_to(self.root):
+                continue
+            if not _SKIPPED_FOLDERS.isdisjoint(path.relative_to(self.root).parts):
+                continue
+            # An environment inside the project is a library's place; a project inside an
+            # environment's prefix (such as /usr) is still a project.
+            return not any(
+                path.is_relative_to(prefix) and not self.root.is_relative_to(prefix)
+                for prefix in (sys.prefix, sys.base_prefix)
+            )
+        return False
+
+    def holds_any(self, folders: Iterable[str]) -> bool:
+        """Whether one of these folders lies below the project's."""
+        return any((os.path.realpath(f) + os.sep).startswith(self.prefix) for f in folders)
+
+    def attempted_names(self, name: str) -> list[str]:
+        """The module names to try for `name`, in order."""
+        return list(
+            dict.fromkeys(
+                candidate
+                for prefix in (f"{self._package}.", "")
+                for candidate in (prefix + name, prefix + name.replace("-", "_"))
+            )
+        )
+
+    def candidate_files(self, module: str) -> list[str]:
+        """The files below the folder that would make `module` importable."""
+        base = self.root.joinpath(*module.split("."))
+        return [f"{base}.py", str(base / "__init__.py")]
+
+    def path_of(self, module: str) -> str | None:
+        """The file, or for a namespace the folder, that there is for a module name."""
+        base = self.root.joinpath(*module.split("."))
+        for file in (base / "__init__.py", base.with_name(base.name + ".py")):
+            if file.is_file():
+                return str(file)
+        return str(base) if base.is_dir() else None
