@@ -246,7 +246,11 @@ class _NodeTasks(lifecycle.BaseDoNodeExecute, lifecycle.BasePostGraphExecuteAsyn
     async def _inputs(
         self, name: str, kwargs: dict[str, Any], observer: Observer
     ) -> dict[str, Any]:
-        upstream = {k: value for k, value in kwargs.items() if self._tasks.get(k) is value}
+        upstream = {
+            key: value
+            for key, value in kwargs.items()
+            if isinstance(value, asyncio.Task) and self._tasks.get(key) is value
+        }
         # Awaiting a task directly would make cancelling this one cancel it too, and so on up:
         # that exceeds the recursion limit in a long chain.
         if pending := [task for task in upstream.values() if not task.done()]:
