@@ -95,7 +95,9 @@ async def test_missing_module_raises_helpful_error_async(pm):
 def write_three_factors(project) -> None:
     project.write("first", "def factor() -> int:\n    return 1\ndef rows() -> int:\n    return 2\n")
     project.write("second", "def factor() -> int:\n    return 100\n")
-    project.write("pipeline_2", "def total(rows: int, factor: int) -> int:\n    return rows * factor")
+    project.write(
+        "pipeline_2", "def total(rows: int, factor: int) -> int:\n    return rows * factor"
+    )
 
 
 def test_precedence_order_determines_node_override(project, pm):
@@ -133,7 +135,9 @@ async def test_reload_reloads_all_loaded_modules_async(project, pm):
 
 
 async def test_works_for_async_execution(project, pm):
-    project.write("setup", "async def rows() -> int:\n    return 3\ndef factor() -> int:\n    return 5\n")
+    project.write(
+        "setup", "async def rows() -> int:\n    return 3\ndef factor() -> int:\n    return 5\n"
+    )
     config = RunConfig(additional_modules=["setup"])
     assert await pm.run_async("pipeline_1", config) == pm.run("pipeline_1", config) == {"total": 15}
 
@@ -219,7 +223,12 @@ async def test_helpful_error_on_missing_dependency(pm, monkeypatch):
     with pytest.raises(ImportError) as caught:
         await pm.run_async("pipeline_1", additional_modules=["setup"])
     message = str(caught.value)
-    for part in ("asynchronous execution", "hamilton.async_driver", "pip install --upgrade", ">=1.90"):
+    for part in (
+        "asynchronous execution",
+        "hamilton.async_driver",
+        "pip install --upgrade",
+        ">=1.90",
+    ):
         assert part in message
     assert pm.run("pipeline_1", additional_modules=["setup"]) == {"total": 30}
 

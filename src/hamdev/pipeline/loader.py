@@ -235,8 +235,12 @@ class Project:
         starts = {e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries}
         replaced = self._reloading.replaced(starts, reload, self._modules, self._sources)
         leaving = {name: sys.modules.pop(name) for name in replaced.executed}
-        for name in replaced.packages:
-            sys.modules[name] = _without(sys.modules[name], leaving)
+        twins = {name: _without(sys.modules[name], leaving) for name in replaced.packages}
+        for name, twin in twins.items():
+            sys.modules[name] = twin
+            parent, _, attribute = name.rpartition(".")
+            if parent in twins:
+                setattr(twins[parent], attribute, twin)
 
     def _import_entries(self, entries: Sequence[Entry], reload: ReloadMode) -> list[ModuleType]:
         modules: dict[str, ModuleType] = {}

@@ -215,7 +215,12 @@ class PipelineManager:
         mode: ReloadMode = reload or ("changed" if config.reload else "none")
         entries = [*config.additional_modules, pipeline]
         with self.project.loading(entries, mode) as modules:
-            execution = build(modules, config)
+            try:
+                execution = build(modules, config)
+            except Exception as error:
+                listed = ", ".join(repr(module.__name__) for module in modules)
+                error.add_note(f"hamdev: raised while composing the DAG of {listed}")
+                raise
             prepared = _validated(_name(pipeline), execution, modules, config)
         yield prepared
 
