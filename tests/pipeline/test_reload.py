@@ -216,8 +216,9 @@ def test_two_runs_at_once_never_see_half_of_a_reload(project):
     def running() -> None:
         start.wait()
         try:
-            for _ in range(60):
-                results.append(pm.run("main", additional_modules=["left", "right"])["pair"])
+            results.extend(
+                pm.run("main", additional_modules=["left", "right"])["pair"] for _ in range(60)
+            )
         except BaseException as error:
             failures.append(error)
 
@@ -243,8 +244,7 @@ def test_two_threads_reload_the_same_pipeline(project):
 
     def reloading() -> None:
         start.wait()
-        for _ in range(15):
-            results.append(pm.run("main", reload=True)["out"])
+        results.extend(pm.run("main", reload=True)["out"] for _ in range(15))
 
     threads = [threading.Thread(target=reloading) for _ in range(4)]
     for thread in threads:
@@ -322,7 +322,8 @@ def test_circular_imports_between_project_modules(project, execute):
     )
     project.write(
         "pong",
-        "import pipelines.ping\nN = 2\ndef pong(ping: int) -> list:\n    return [ping, pipelines.ping.N]\n",
+        "import pipelines.ping\nN = 2\n"
+        "def pong(ping: int) -> list:\n    return [ping, pipelines.ping.N]\n",
     )
     pm = project.manager()
     assert execute(pm, "pong", additional_modules=["ping"]) == {"pong": [2, 1]}

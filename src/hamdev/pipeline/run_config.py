@@ -204,11 +204,13 @@ def _checked(name: str, value: Any) -> Any:
                 raise ValueError(f"unknown log level {value!r}; known: {', '.join(LOG_LEVELS)}")
             return value.upper()
         case "timeout_s" if value is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(f"timeout_s= takes seconds (0 or None: no limit), not {value!r}")
             return float(value) or None
-        case "reload" | "async_driver" if not isinstance(value, bool | None):
-            raise TypeError(f"{name}= takes True or False, not {value!r}")
+        case "reload" if not isinstance(value, bool):
+            raise TypeError(f"reload= takes True or False, not {value!r}")
+        case "async_driver" if not isinstance(value, bool | None):
+            raise TypeError(f"async_driver= takes True, False or None, not {value!r}")
     return value
 
 
