@@ -315,7 +315,7 @@ def test_an_unknown_name_names_the_nearest(project, execute):
 
 def test_bad_options_name_the_adapter(project, execute):
     project.write("main", NODES)
-    with pytest.raises(AdapterError, match="'println'.*nope"):
+    with pytest.raises(AdapterError, match=r"'println'.*nope"):
         execute(project.manager(), "main", inputs={"n": 1}, with_adapter={"println": {"nope": 1}})
 
 
