@@ -1,0 +1,1 @@
+"""Measurements of hamdev against what one would use without it; run from the project's folder."""
