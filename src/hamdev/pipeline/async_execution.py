@@ -12,6 +12,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -84,6 +85,25 @@ class AsyncExecution:
         tasks = self._driver.tasks
         tasks.begin(list(final_vars), observer, call_elsewhere)
         try:
+            outcome = await self._outcome(final_vars, inputs, overrides, timeout_s, keep_going)
+        finally:
+            await tasks.end()
+        if isinstance(outcome, _Failure):
+            # Here no other exception is being handled that would become this one's context.
+            raise outcome.error
+        return outcome
+
+    async def _outcome(
+        self,
+        final_vars: Sequence[str],
+        inputs: Mapping[str, Any],
+        overrides: Mapping[str, Any],
+        timeout_s: float | None,
+        keep_going: bool,
+    ) -> Any:
+        """The result, or the `_Failure` to be raised; a cancellation is passed on."""
+        tasks = self._driver.tasks
+        try:
             async with asyncio.timeout(timeout_s) as scope:
                 try:
                     return await self._driver.execute(
@@ -94,15 +114,18 @@ class AsyncExecution:
                         await tasks.settle()
                     raise
         except TimeoutError as error:
-            if not scope.expired():
-                raise tasks.first_failure or error from None
-            raise RunTimeoutError(f"the run took longer than timeout_s={timeout_s}") from error
+            if scope.expired():
+                return _Failure(RunTimeoutError(f"the run took longer than timeout_s={timeout_s}"))
+            return _Failure(tasks.first_failure or error)
         except Exception as error:
-            if tasks.first_failure is None or error is tasks.first_failure:
-                raise
-            raise tasks.first_failure from None
-        finally:
-            await tasks.end()
+            return _Failure(tasks.first_failure or error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why there is no result."""
+
+    error: BaseException
 
 
 class _Driver(async_driver.AsyncDriver):  # type: ignore[misc]  # Hamilton ships no types

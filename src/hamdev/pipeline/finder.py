@@ -35,6 +35,10 @@ class ProjectFinder(MetaPathFinder):
         self.adopted: set[str] = set()
         self.read: dict[str, Source] = {}
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        # See SourceLoader: it is reached through a travelling module's `__spec__`.
+        return type(None), ()
+
     def record(self, module: str, source: Source) -> None:
         """Remember what a module is being executed from."""
         self.read[module] = source

@@ -188,6 +188,22 @@ def _unknown_text(name: str, graph: OrderedGraph) -> str:
     return f"{name!r}" + (f", did you mean {close[0]!r}?" if close else ", which no module defines")
 
 
+def refuse_dynamic(nodes: Iterable[Node]) -> None:
+    """Refuse nodes that only Hamilton's dynamic execution can execute.
+
+    Raises:
+        GraphError: with the first such node.
+    """
+    for node in nodes:
+        if node.node_role.name in {"EXPAND", "COLLECT"}:
+            raise GraphError(
+                f"node {node.name!r} is Parallelizable[] or Collect[], which needs Hamilton's dynamic "
+                "execution; pipelines here are executed node by node. Way out: return a list, and "
+                "loop over it in the next node.",
+                node=node.name,
+            )
+
+
 def describe_missing(missing: Mapping[str, Sequence[str]]) -> InputError:
     """An error that names each missing input, who needs it, and how to give it."""
     lines = [

@@ -73,6 +73,11 @@ class Project:
         """Module name → the text it was last loaded from, for all loaded project modules."""
         return dict(self._sources)
 
+    @property
+    def module_names(self) -> list[str]:
+        """Names of all loaded project modules."""
+        return sorted(self._modules)
+
     def attempted_files(self) -> dict[str, str | None]:
         """File → sha256 of what the last load read, whether or not it succeeded.
 

@@ -19,6 +19,7 @@ from hamdev.pipeline.graphs import (
     computable_leaves,
     describe_missing,
     missing_inputs,
+    refuse_dynamic,
     require_known,
     topological_order,
 )
@@ -180,7 +181,7 @@ class PipelineManager:
                 pass
             watcher = self._observer(prepared, log, observer)
             async with opened(
-                config.executor, config.executor_options, prepared.modules
+                config.executor, config.executor_options, self.project.module_names
             ) as call_elsewhere:
                 with _reported(log, watcher):
                     return await prepared.execution.execute(
@@ -304,6 +305,11 @@ def _validated(name: str, execution: Any, modules: list[ModuleType], config: Run
             f"given both as input and as config: {', '.join(map(repr, clashing))}. "
             "Way out: give each in one of them."
         )
+    if config.executor == "inline" and config.executor_options:
+        raise ValueError(
+            f"executor 'inline' takes no executor_options, not {dict(config.executor_options)!r}. "
+            "Way out: leave them out, or choose executor='threads', 'dask' or 'ray'."
+        )
     require_known(graph, overrides, "overrides", {})
     lacking: dict[str, dict[str, list[str]]] = {}
     if config.final_vars:
@@ -323,6 +329,7 @@ def _validated(name: str, execution: Any, modules: list[ModuleType], config: Run
     executed = [n for n in ordered if n.name not in overrides]
     if missing := missing_inputs(graph, executed, {**inputs, **overrides}):
         raise describe_missing(missing)
+    refuse_dynamic(executed)
     _check_input_types(execution, graph, ordered, inputs)
     return Prepared(
         name=name,

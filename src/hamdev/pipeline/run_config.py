@@ -126,11 +126,18 @@ class RunConfig:
         """One config from several, each beating the ones before it.
 
         `inputs`, `config`, `overrides`, `with_adapter`, `adapter` and `executor_options` are
-        merged key by key; every other field is replaced as a whole.
+        merged key by key; every other field is replaced as a whole. Options that were given
+        together with another executor than the one that wins are left out.
         """
+        layers = list(layers)
         merged: dict[str, Any] = {}
         for layer in layers:
+            merged.update({k: v for k, v in layer.given.items() if k == "executor"})
+        executor = merged.get("executor")
+        for layer in layers:
             for name, value in layer.given.items():
+                if name == "executor_options" and layer.given.get("executor", executor) != executor:
+                    continue
                 merged[name] = {**merged.get(name, {}), **value} if name in _PER_KEY else value
         result = cls.__new__(cls)
         result._set(merged)
@@ -139,16 +146,19 @@ class RunConfig:
     @classmethod
     def from_settings(cls, settings: PipelineSettings) -> RunConfig:
         """What `[pipelines.NAME]` in `devserver.toml` asks for."""
+        executor: dict[str, Any] = {}
+        if settings.executor != "inline":
+            executor["executor"] = settings.executor
         return cls(
             additional_modules=settings.with_,
             final_vars=settings.final_vars,
             inputs=settings.inputs,
             config=settings.config,
             async_driver=settings.async_driver,
-            executor=settings.executor,
             executor_options=settings.executor_options,
             with_adapter=settings.with_adapter,
             timeout_s=settings.timeout_s or None,
+            **executor,
         )
 
 

@@ -71,6 +71,10 @@ class SourceLoader(SourceFileLoader):
         self._record = record
         self.source: Source | None = None
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        # A module that travels to another machine by value has nothing to be loaded from there.
+        return type(None), ()
+
     def get_code(self, fullname: str) -> CodeType:
         """Compile what the file holds now, and keep that text for tracebacks and `inspect`."""
         content = Path(self.path).read_bytes()
@@ -93,6 +97,9 @@ class SourceLoader(SourceFileLoader):
 
 class NamespaceLoader(InspectLoader):
     """A folder without `__init__.py`: a namespace that shows its retained submodules."""
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
 
     def get_code(self, fullname: str) -> CodeType:
         """No code."""

@@ -28,22 +28,13 @@ def require_value(node: Any, value: Any) -> Any:
             "asynchronous part into a plain 'async def' node upstream.",
         )
     if inspect.isgenerator(value) or inspect.isasyncgen(value):
-        parallel = (
-            " Parallelizable[]/Collect[] need Hamilton's dynamic execution, which the async driver "
-            "lacks."
-        )
         kind = "an asynchronous generator" if inspect.isasyncgen(value) else "a generator"
         raise StrayResultError(
             node.name,
             f"node {node.name!r} returned {kind}{_place(node)}, which can be read only once, so it "
-            f"is no value that nodes can share.{parallel if _is_parallel(node) else ''} Way out: "
-            "return a list.",
+            "is no value that nodes can share. Way out: return a list.",
         )
     return value
-
-
-def _is_parallel(node: Any) -> bool:
-    return getattr(node.node_role, "name", "") in {"EXPAND", "COLLECT"}
 
 
 def _place(node: Any) -> str:

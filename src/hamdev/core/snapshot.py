@@ -1,0 +1,124 @@
+"""One pipeline as clients see it: which values it has, of which revision, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import structs
+
+from hamdev.messages import (
+    NodePlace,
+    NodeStatus,
+    PipelineState,
+    PipelineStatus,
+    Problem,
+    Summary,
+)
+
+
+class PipelineView:
+    """Mutated by the session alone; `status()` is what goes out.
+
+    A value is `fresh` only while nothing it depends on is known to have changed. As soon as a
+    save may have changed it, its node is `stale`, and keeps the value with its old revision.
+
+    Args:
+        modules: names of the modules as configured; the loaded ones replace them.
+    """
+
+    def __init__(self, modules: Iterable[str]) -> None:
+        self.modules = list(modules)
+        self.state: PipelineState = "starting"
+        self.revision = 0
+        self.run: int | None = None
+        self.final_vars: list[str] = []
+        self.nodes: dict[str, NodeStatus] = {}
+        self.problems: list[Problem] = []
+        self.project_problems: list[Problem] = []
+
+    def status(self) -> PipelineStatus:
+        """A copy that later changes do not reach."""
+        return PipelineStatus(
+            modules=list(self.modules),
+            state=self.state,
+            revision=self.revision,
+            run=self.run,
+            final_vars=list(self.final_vars),
+            nodes=dict(self.nodes),
+            problems=[*self.project_problems, *self.problems, *self._node_problems()],
+        )
+
+    def _node_problems(self) -> list[Problem]:
+        return [n.problem for n in self.nodes.values() if isinstance(n.problem, Problem)]
+
+    def mark_stale(self) -> None:
+        """Nothing here is known to be current any more."""
+        for name, node in self.nodes.items():
+            if node.state in ("fresh", "queued", "running"):
+                self.nodes[name] = structs.replace(node, state="stale")
+
+    def begin(self, run: int, revision: int) -> None:
+        """A run of this pipeline is about to be loaded."""
+        self.run, self.revision, self.state = run, revision, "running"
+        self.problems = []
+        self.mark_stale()
+
+    def plan(
+        self,
+        modules: Iterable[str],
+        final_vars: Iterable[str],
+        nodes: Mapping[str, NodePlace],
+        blocked: Mapping[str, Problem],
+    ) -> None:
+        """These nodes will be executed, `blocked` ones cannot; others are no longer there."""
+        self.modules, self.final_vars = list(modules), list(final_vars)
+        before = self.nodes
+        self.nodes = {}
+        for name in nodes:
+            known = before.get(name) or NodeStatus(state="queued")
+            self.nodes[name] = structs.replace(known, state="queued", problem=_NONE)
+        for name, problem in blocked.items():
+            known = before.get(name) or NodeStatus(state="blocked")
+            self.nodes[name] = structs.replace(known, state="blocked", problem=problem)
+
+    def node_started(self, node: str) -> None:
+        """The node's function is being executed."""
+        self._set(node, state="running")
+
+    def node_finished(self, node: str, ms: float, summary: Summary) -> None:
+        """The node has a new value, of this run's revision."""
+        self.nodes[node] = NodeStatus(
+            state="fresh",
+            revision=self.revision,
+            run=self.run,
+            ms=ms,
+            action="ran",
+            summary=summary,
+        )
+
+    def node_failed(self, node: str, problem: Problem) -> None:
+        """The node raised; its last good value stays."""
+        self._set(node, state="failed", problem=problem)
+
+    def node_blocked(self, node: str) -> None:
+        """Something upstream failed; the last good value stays."""
+        self._set(node, state="blocked")
+
+    def end(self, failed: bool, problems: Iterable[Problem] = ()) -> None:
+        """The run is over; what it did not get to is stale."""
+        self.problems = list(problems)
+        self.mark_unfinished()
+        self.state = "failed" if failed else "idle"
+
+    def mark_unfinished(self) -> None:
+        """Nodes that a run announced and did not execute are stale."""
+        for name, node in self.nodes.items():
+            if node.state in ("queued", "running"):
+                self.nodes[name] = structs.replace(node, state="stale")
+
+    def _set(self, node: str, **changes: object) -> None:
+        known = self.nodes.get(node) or NodeStatus(state="queued")
+        self.nodes[node] = structs.replace(known, **changes)
+
+
+_NONE = NodeStatus(state="stale").problem

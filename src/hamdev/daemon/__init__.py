@@ -1,0 +1,1 @@
+"""The daemon's process: it watches, decides and serves, and never imports user code."""

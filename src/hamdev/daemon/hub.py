@@ -1,0 +1,135 @@
+"""Fan-out of events: publishing never waits, and a laggard gets a fresh snapshot."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+from msgspec import structs
+
+from hamdev.messages import Event, Status
+from hamdev.wire import event_line
+
+MAX_KEPT_EVENTS = 4096
+MAX_KEPT_BYTES = 16 * 1024 * 1024
+MAX_QUEUED_EVENTS = 1024
+MAX_QUEUED_BYTES = 8 * 1024 * 1024
+
+
+class Hub:
+    """Numbers events and hands them to everybody who listens.
+
+    Numbers begin at the start time in milliseconds, so that they also grow from one daemon to
+    the next one and a number from before a restart is recognised as a gap.
+
+    Args:
+        status: makes the present status, for those who start anew.
+    """
+
+    def __init__(self, status: Callable[[], Status]) -> None:
+        self._status = status
+        self.first_seq = self.seq = int(time.time() * 1000)
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._kept_bytes = 0
+        self._subscriptions: set[Subscription] = set()
+
+    def publish(self, event: Event) -> Event:
+        """Number, date and hand out an event; returns it as it went out."""
+        self.seq += 1
+        stamped = structs.replace(event, seq=self.seq, time=time.time())
+        line = event_line(stamped)
+        self._kept.append((self.seq, line))
+        self._kept_bytes += len(line)
+        while len(self._kept) > MAX_KEPT_EVENTS or self._kept_bytes > MAX_KEPT_BYTES:
+            self._kept_bytes -= len(self._kept.popleft()[1])
+        for subscription in self._subscriptions:
+            subscription.put(line)
+        return stamped
+
+    @contextmanager
+    def subscription(self, since: int | None = None) -> Iterator[Subscription]:
+        """Everything that is published while it is open, and after `since` if that is still kept.
+
+        Args:
+            since: the number of the last event that is known; 0: all since the daemon's start.
+        """
+        subscription = Subscription(self._fresh_line)
+        missed = self._since(since)
+        if missed is None:
+            subscription.is_fresh = True
+        else:
+            for line in missed:
+                subscription.put(line)
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+
+    def _since(self, since: int | None) -> list[bytes] | None:
+        if since is None:
+            return None
+        oldest = self._kept[0][0] if self._kept else self.seq + 1
+        if since == 0 and oldest == self.first_seq + 1:
+            since = self.first_seq
+        if since < oldest - 1 or since > self.seq:
+            return None
+        return [line for seq, line in self._kept if seq > since]
+
+    def _fresh_line(self) -> bytes:
+        status = self._status()
+        return event_line(
+            Event(
+                type="snapshot",
+                revision=status.revision,
+                seq=self.seq,
+                time=time.time(),
+                fresh=True,
+                snapshot=status,
+            )
+        )
+
+
+class Subscription:
+    """One listener's queue of lines.
+
+    Attributes:
+        is_fresh: there is a gap before this subscription, so it begins with a snapshot.
+    """
+
+    def __init__(self, fresh_line: Callable[[], bytes]) -> None:
+        self._fresh_line = fresh_line
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._is_lagging = False
+        self._arrived = anyio.Event()
+        self.is_fresh = False
+
+    def put(self, line: bytes) -> None:
+        """Queue a line; if the queue is full, drop it all in favour of a snapshot."""
+        if self._is_lagging:
+            return
+        if len(self._lines) >= MAX_QUEUED_EVENTS or self._bytes + len(line) > MAX_QUEUED_BYTES:
+            self._lines.clear()
+            self._bytes = 0
+            self._is_lagging = True
+        else:
+            self._lines.append(line)
+            self._bytes += len(line)
+        self._arrived.set()
+
+    async def next(self) -> bytes:
+        """The next line, or several at once that are ready; waits for one."""
+        while not self._lines and not self._is_lagging:
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+        if self._is_lagging:
+            self._is_lagging = False
+            return self._fresh_line()
+        ready = b"".join(self._lines)
+        self._lines.clear()
+        self._bytes = 0
+        return ready

@@ -1,0 +1,354 @@
+"""The structs that are serialised between processes, and nothing else is.
+
+The first half is what clients see (section 4 of the contract), the second half is spoken between
+the daemon and its workers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+PROTOCOL = 1
+
+ProblemKind = Literal["syntax", "import", "graph", "input", "node", "worker", "settings", "watch"]
+NodeState = Literal["stale", "queued", "running", "fresh", "failed", "blocked"]
+PipelineState = Literal["starting", "idle", "running", "failed"]
+Outcome = Literal["ok", "failed", "cancelled", "superseded"]
+Action = Literal["ran", "reused"]
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something wrong in the user's files or code, as data.
+
+    Attributes:
+        kind: which step failed.
+        message: what happened, in one or a few lines.
+        file: absolute path of the user's file.
+        line: 1-based.
+        column: 1-based.
+        node: the node concerned.
+        traceback: formatted, beginning in the user's code.
+    """
+
+    kind: ProblemKind
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    node: str | None = None
+    traceback: str | None = None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A value in at most 4 KiB.
+
+    Attributes:
+        type: qualified name of the value's type.
+        text: the value, or its beginning, as text.
+        shape: its dimensions, where it has any.
+        columns: column names of a table.
+        rows: the first rows of a table, as texts.
+        bytes: its size in memory, where that is known cheaply.
+    """
+
+    type: str
+    text: str
+    shape: list[int] | None = None
+    columns: list[str] | None = None
+    rows: list[list[str]] | None = None
+    bytes: int | None = None
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One node as it stands; `revision`, `run`, `ms` and `action` are those of its value."""
+
+    state: NodeState
+    revision: int | None = None
+    run: int | None = None
+    ms: float | None = None
+    action: Action | None = None
+    summary: Summary | UnsetType = UNSET
+    problem: Problem | UnsetType = UNSET
+
+
+class PipelineStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One pipeline as it stands; `revision` and `run` are those of its last run."""
+
+    modules: list[str]
+    state: PipelineState
+    revision: int
+    run: int | None
+    final_vars: list[str]
+    nodes: dict[str, NodeStatus]
+    problems: list[Problem]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon serves."""
+
+    revision: int
+    seq: int
+    pipelines: dict[str, PipelineStatus]
+
+
+class Because(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One reason why a node runs or is reused."""
+
+    kind: str
+    text: str
+    name: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What is going to happen to one node."""
+
+    node: str
+    action: Literal["run", "reuse"]
+    because: list[Because]
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What made a run happen: `start`, `save`, `settings`, `rerun` or `worker`."""
+
+    kind: str
+    text: str
+    files: list[str] | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened. Fields that the type of event does not have are left out."""
+
+    type: str
+    revision: int
+    seq: int = 0
+    time: float = 0.0
+    run: int | UnsetType = UNSET
+    pipeline: str | UnsetType = UNSET
+    files: list[str] | UnsetType = UNSET
+    problems: list[Problem] | UnsetType = UNSET
+    cause: Cause | UnsetType = UNSET
+    plan: list[PlanStep] | UnsetType = UNSET
+    node: str | UnsetType = UNSET
+    ms: float | UnsetType = UNSET
+    action: Action | UnsetType = UNSET
+    changed: bool | UnsetType = UNSET
+    summary: Summary | UnsetType = UNSET
+    problem: Problem | UnsetType = UNSET
+    by: str | UnsetType = UNSET
+    stream: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    outcome: Outcome | UnsetType = UNSET
+    ran: int | UnsetType = UNSET
+    reused: int | UnsetType = UNSET
+    failed: int | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+    fresh: bool | UnsetType = UNSET
+    snapshot: Status | UnsetType = UNSET
+
+
+# -- daemon → worker -----------------------------------------------------------------------------
+
+
+class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Which modules a pipeline is made of and how it is executed.
+
+    Attributes:
+        values: pickle of `{"inputs": …, "config": …}`; TOML has dates and times, which
+            MessagePack would turn into text.
+    """
+
+    name: str
+    additional: tuple[str, ...] = ()
+    final_vars: tuple[str, ...] = ()
+    values: bytes = b""
+    async_driver: bool = True
+    executor: str = "inline"
+    executor_options: dict[str, Any] = {}
+    with_adapter: dict[str, bool | dict[str, Any]] = {}
+    timeout_s: float | None = None
+
+
+class _Tagged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Carries its class name on the wire."""
+
+
+class Run(_Tagged, frozen=True, kw_only=True):
+    """Load the pipeline again from source and execute it."""
+
+    run: int
+    revision: int
+    spec: PipelineSpec
+
+
+class Cancel(_Tagged, frozen=True, kw_only=True):
+    """Interrupt this run, and no other one."""
+
+    run: int
+
+
+class Preload(_Tagged, frozen=True, kw_only=True):
+    """Import these third-party modules now, so that a later run need not."""
+
+    modules: list[str]
+
+
+class Fetch(_Tagged, frozen=True, kw_only=True):
+    """Give a node's value in a format; over `inline_bytes` as a file in `folder`."""
+
+    request: int
+    pipeline: str
+    node: str
+    format: str
+    folder: str
+    inline_bytes: int
+
+
+Command = Run | Cancel | Preload | Fetch
+
+
+# -- worker → daemon -----------------------------------------------------------------------------
+
+
+class Ready(_Tagged, frozen=True, kw_only=True):
+    """The worker has imported Hamilton and takes commands."""
+
+    python: str
+    hamilton: str
+
+
+class Loaded(_Tagged, frozen=True, kw_only=True):
+    """What the worker read from disk for a run, whether or not loading succeeded.
+
+    Attributes:
+        files: path → sha256 of the content, or None for a file that is missing.
+        third_party: modules outside the project that the project imports.
+    """
+
+    run: int
+    files: dict[str, str | None]
+    third_party: list[str]
+
+
+class NodePlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a node's function is defined."""
+
+    file: str | None = None
+    line: int | None = None
+
+
+class Planned(_Tagged, frozen=True, kw_only=True):
+    """The pipeline is composed; these nodes will be executed.
+
+    Attributes:
+        modules: names, in the order in which later ones win.
+        nodes: node → the place of its function, dependencies first.
+        blocked: leaf nodes that cannot be computed, and why.
+    """
+
+    run: int
+    modules: list[str]
+    final_vars: list[str]
+    nodes: dict[str, NodePlace]
+    blocked: dict[str, Problem]
+    warnings: list[str]
+
+
+class NodeStarted(_Tagged, frozen=True, kw_only=True):
+    """A node's function is about to be called."""
+
+    run: int
+    node: str
+
+
+class NodeFinished(_Tagged, frozen=True, kw_only=True):
+    """A node has a value; `ms` is the time in its own function."""
+
+    run: int
+    node: str
+    ms: float
+    changed: bool
+    summary: Summary
+
+
+class NodeFailed(_Tagged, frozen=True, kw_only=True):
+    """A node raised."""
+
+    run: int
+    node: str
+    ms: float
+    problem: Problem
+
+
+class NodeBlocked(_Tagged, frozen=True, kw_only=True):
+    """A node is not executed since `by`, upstream of it, failed."""
+
+    run: int
+    node: str
+    by: str
+
+
+class Output(_Tagged, frozen=True, kw_only=True):
+    """Lines that user code printed."""
+
+    run: int | None
+    node: str | None
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+class RunEnded(_Tagged, frozen=True, kw_only=True):
+    """A run is over, and the worker takes the next one.
+
+    Attributes:
+        outcome: `ok`, `failed` or `cancelled`.
+        load_problems: why the modules could not be loaded or composed; then no node ran.
+        problems: what went wrong afterwards, beyond the nodes' own problems.
+    """
+
+    run: int
+    outcome: Outcome
+    ms: float
+    load_problems: list[Problem] = []
+    problems: list[Problem] = []
+
+
+class Fetched(_Tagged, frozen=True, kw_only=True):
+    """The answer to `Fetch`: a value, a file, or the reason why there is neither.
+
+    Attributes:
+        value: the JSON value for `json`, text for `text` and `csv`, base64 for the others.
+        path: the file that holds the value's bytes.
+        missing: there is no value of this node yet.
+        formats: set if the value cannot be given in the wanted format: those that it allows.
+    """
+
+    request: int
+    revision: int | None = None
+    run: int | None = None
+    type: str | None = None
+    media_type: str | None = None
+    value: msgspec.Raw | None = None
+    path: str | None = None
+    bytes: int | None = None
+    missing: bool = False
+    formats: list[str] | None = None
+    error: str | None = None
+
+
+Report = (
+    Ready
+    | Loaded
+    | Planned
+    | NodeStarted
+    | NodeFinished
+    | NodeFailed
+    | NodeBlocked
+    | Output
+    | RunEnded
+    | Fetched
+)

@@ -1,0 +1,169 @@
+"""Bytes ⇄ messages; nothing here reads or writes a socket.
+
+Outside: JSON-RPC 2.0, one message a line. Between daemon and worker: MessagePack behind a
+four-byte length.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from hamdev.messages import Command, Event, Report
+
+MAX_LINE = 1024 * 1024
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+UNKNOWN_METHOD = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+UNKNOWN_NAME = 1
+NO_VALUE = 2
+NO_SUCH_FORMAT = 3
+TIMED_OUT = 4
+OTHER_PROTOCOL = 5
+
+T = TypeVar("T")
+_length = struct.Struct(">I")
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.Encoder()
+
+
+class RpcError(Exception):
+    """An error response: `code` and `data` as section 4 of the contract lists them."""
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        self.code = code
+        self.message = message
+        self.data = data
+        super().__init__(message)
+
+
+class LineTooLongError(Exception):
+    """A line exceeded `MAX_LINE`, so where the next one begins is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call; `has_id` is False for a notification, which gets no answer."""
+
+    method: str
+    params: dict[str, Any]
+    id: str | int | float | None
+    has_id: bool
+
+
+class LineSplitter:
+    """Cuts a byte stream into lines, however the stream is cut into chunks."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that `chunk` completes, without their ends; empty lines are left out.
+
+        Raises:
+            LineTooLongError: a line is longer than `MAX_LINE` bytes.
+        """
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest = bytearray(rest)
+        else:
+            self._rest += rest
+        if len(self._rest) > MAX_LINE or any(len(line) > MAX_LINE for line in lines):
+            raise LineTooLongError(f"a line is longer than {MAX_LINE} bytes")
+        return [line for line in (line.strip() for line in lines) if line]
+
+
+def parse_line(line: bytes) -> list[Request | RpcError] | Request | RpcError:
+    """The request in a line, a list for a batch, or the error to answer with."""
+    try:
+        data = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return RpcError(PARSE_ERROR, f"not a line of JSON: {error}")
+    if isinstance(data, list):
+        if not data:
+            return RpcError(INVALID_REQUEST, "an empty batch")
+        return [_request(item) for item in data]
+    return _request(data)
+
+
+def _request(data: Any) -> Request | RpcError:
+    if not isinstance(data, dict):
+        return RpcError(INVALID_REQUEST, "a request is a JSON object")
+    identity = data.get("id")
+    if isinstance(identity, bool) or not isinstance(identity, str | int | float | None):
+        return RpcError(INVALID_REQUEST, "'id' is a string or a number")
+    method = data.get("method")
+    if data.get("jsonrpc") != "2.0" or not isinstance(method, str):
+        return RpcError(INVALID_REQUEST, "a request has 'jsonrpc': '2.0' and a 'method'")
+    params = data.get("params", {})
+    if params is None or params == []:
+        params = {}
+    if not isinstance(params, dict):
+        return RpcError(INVALID_PARAMS, "'params' is an object with named parameters")
+    return Request(method, params, identity, "id" in data)
+
+
+def result_line(identity: Any, result: Any) -> bytes:
+    """The line that answers a request."""
+    return _json.encode({"jsonrpc": "2.0", "id": identity, "result": result}) + b"\n"
+
+
+def error_line(identity: Any, error: RpcError) -> bytes:
+    """The line that answers a request with an error."""
+    body: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.data is not None:
+        body["data"] = error.data
+    return _json.encode({"jsonrpc": "2.0", "id": identity, "error": body}) + b"\n"
+
+
+def event_line(event: Event) -> bytes:
+    """The line that notifies of an event."""
+    return _json.encode({"jsonrpc": "2.0", "method": "event", "params": event}) + b"\n"
+
+
+def to_json(value: Any) -> bytes:
+    """`value`, a struct or plain data, as JSON."""
+    return _json.encode(value)
+
+
+def encode_frame(message: Command | Report) -> bytes:
+    """A message as one frame."""
+    body = _msgpack.encode(message)
+    return _length.pack(len(body)) + body
+
+
+class FrameDecoder(Generic[T]):
+    """Decodes frames, however the stream is cut into chunks.
+
+    Args:
+        kind: the union of structs to expect, `Command` or `Report`.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(kind)
+        self._rest = bytearray()
+
+    def feed(self, chunk: bytes) -> list[T]:
+        """The messages that `chunk` completes.
+
+        Raises:
+            msgspec.DecodeError: a frame holds something else.
+        """
+        self._rest += chunk
+        messages = []
+        position = 0
+        while len(self._rest) - position >= _length.size:
+            (length,) = _length.unpack_from(self._rest, position)
+            start = position + _length.size
+            if len(self._rest) - start < length:
+                break
+            messages.append(self._decoder.decode(bytes(self._rest[start : start + length])))
+            position = start + length
+        del self._rest[:position]
+        return messages
