@@ -292,6 +292,16 @@ class NodeBlocked(_Tagged, frozen=True, kw_only=True):
     by: str
 
 
+class Interrupted(_Tagged, frozen=True, kw_only=True):
+    """The run's user code was just told to stop, by an exception raised in it.
+
+    From here on it is the user code that takes its time; without this report it may be in a
+    library's C code, where no exception can be raised yet.
+    """
+
+    run: int
+
+
 class Output(_Tagged, frozen=True, kw_only=True):
     """Lines that user code printed."""
 
@@ -348,6 +358,7 @@ Report = (
     | NodeFinished
     | NodeFailed
     | NodeBlocked
+    | Interrupted
     | Output
     | RunEnded
     | Fetched

@@ -40,8 +40,8 @@ from hamdev.messages import (
     Output,
     PipelineSpec,
     PipelineStatus,
-    PlanStep,
     Planned,
+    PlanStep,
     Preload,
     Problem,
     Ready,
@@ -410,7 +410,11 @@ class Session:
         if self._starting is None and (needs_worker or needs_spare):
             self._starting = self._next_worker
             self._next_worker += 1
-            delay = 0.0 if not self._failed_starts else min(0.25 * 2**self._failed_starts, MAX_START_DELAY_S)
+            delay = (
+                0.0
+                if not self._failed_starts
+                else min(0.25 * 2**self._failed_starts, MAX_START_DELAY_S)
+            )
             self._out.append(StartWorker(self._starting, delay))
 
     def _promote(self) -> None:
@@ -512,7 +516,9 @@ class Session:
         current = self._current
         if isinstance(report, Fetched) or current is None or report.run != current.run:
             return
-        view = self._pipelines[current.pipeline].view if current.pipeline in self._pipelines else None
+        view = (
+            self._pipelines[current.pipeline].view if current.pipeline in self._pipelines else None
+        )
         if view is None:
             if isinstance(report, RunEnded):
                 self._finish(report.outcome, [])
@@ -555,9 +561,7 @@ class Session:
                     self._announce([])
                     if current.ending is None:
                         self._publish_run("load.failed", problems=report.load_problems)
-                self._finish(
-                    report.outcome, [*report.load_problems, *report.problems], report.ms
-                )
+                self._finish(report.outcome, [*report.load_problems, *report.problems], report.ms)
             case _:
                 assert_never(report)
 
@@ -638,7 +642,8 @@ class Session:
         current = self._current
         if current is None:
             problem = Problem(
-                kind="worker", message=f"the idle worker {event.reason}; its values are computed again"
+                kind="worker",
+                message=f"the idle worker {event.reason}; its values are computed again",
             )
             self._publish("worker.lost", problem=problem)
             self._values_are_gone(except_for=None)
@@ -657,7 +662,12 @@ class Session:
         pipeline = self._pipelines.get(current.pipeline)
         self._values_are_gone(except_for=current.pipeline)
         self._finish("failed", [problem])
-        if event.by_kill and pipeline is not None and not pipeline.retried and pipeline.queued is None:
+        if (
+            event.by_kill
+            and pipeline is not None
+            and not pipeline.retried
+            and pipeline.queued is None
+        ):
             self._enqueue(
                 current.pipeline,
                 Cause(kind="worker", text=f"the worker {event.reason} during run {current.run}"),
@@ -670,7 +680,9 @@ class Session:
             # Once only: code that brings down an idle worker would do so for ever.
             if name == except_for or pipeline.queued or pipeline.retried or not pipeline.view.nodes:
                 continue
-            self._enqueue(name, Cause(kind="worker", text="the worker that held the values is gone"))
+            self._enqueue(
+                name, Cause(kind="worker", text="the worker that held the values is gone")
+            )
             pipeline.retried = True
 
     def _end_worker(self) -> None:
@@ -722,7 +734,11 @@ def _rerun_step(node: str, place: NodePlace, cause: Cause) -> PlanStep:
 
 def _saved_text(files: Sequence[str]) -> str:
     names = [path.rpartition("/")[2] for path in files]
-    return f"{names[0]} changed" if len(names) == 1 else f"{len(names)} files changed: {', '.join(names[:5])}"
+    return (
+        f"{names[0]} changed"
+        if len(names) == 1
+        else f"{len(names)} files changed: {', '.join(names[:5])}"
+    )
 
 
 def _merged(first: Cause, second: Cause) -> Cause:
