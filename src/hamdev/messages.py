@@ -173,7 +173,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
 
 
-class _Tagged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class _Tagged(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="is_a"):
     """Carries its class name on the wire."""
 
 

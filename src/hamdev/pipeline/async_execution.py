@@ -13,7 +13,7 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from hamilton import async_driver, base, driver
@@ -311,6 +311,11 @@ class _NodeTasks(lifecycle.BaseDoNodeExecute, lifecycle.BasePostGraphExecuteAsyn
         if self.first_failure is None and not isinstance(error, asyncio.CancelledError):
             self.first_failure = error
         self._observer.node_failed(node, error, seconds)
+
+
+def user_code_callers() -> list[CodeType]:
+    """The code of what calls a node's function."""
+    return [_NodeTasks._call.__code__]
 
 
 def _hooks(adapters: lifecycle.LifecycleAdapterSet, name: str) -> list[Callable[..., Any]]:

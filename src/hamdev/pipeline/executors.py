@@ -136,6 +136,7 @@ def _travelling() -> Callable[[bytes], bytes]:
         import cloudpickle
 
         function, values = cloudpickle.loads(packed)
+        outcome: Outcome
         try:
             outcome = (function(**values), None)
         except Exception as error:

@@ -87,6 +87,10 @@ class Project:
         files.update((source.file, source.sha256) for source in self._finder.read.values())
         return files
 
+    def attempted_sources(self) -> list[Source]:
+        """The texts that the last load read, whether or not it succeeded."""
+        return list(self._finder.read.values())
+
     def third_party_imports(self) -> list[str]:
         """Names of the modules outside the project that its modules import, and that are loaded."""
         names: set[str] = set()

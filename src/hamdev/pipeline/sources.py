@@ -95,6 +95,11 @@ class SourceLoader(SourceFileLoader):
         exec(self.get_code(module.__name__), module.__dict__)
 
 
+def user_code_callers() -> list[CodeType]:
+    """The code of what executes a user's module."""
+    return [SourceLoader.exec_module.__code__]
+
+
 class NamespaceLoader(InspectLoader):
     """A folder without `__init__.py`: a namespace that shows its retained submodules."""
 

@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -128,6 +128,11 @@ class _NodeCalls(lifecycle.BaseDoNodeExecute):  # type: ignore[misc]  # Hamilton
             current_node.reset(token)
         self._observer.node_finished(node_.name, value, time.perf_counter() - started)
         return value
+
+
+def user_code_callers() -> list[CodeType]:
+    """The code of what calls a node's function, or waits for it."""
+    return [_NodeCalls.do_node_execute.__code__, _LoopBeside.wait_for.__code__]
 
 
 class _Validated(lifecycle.BaseDoValidateInput):  # type: ignore[misc]  # Hamilton ships no types

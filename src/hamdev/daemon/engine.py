@@ -1,0 +1,314 @@
+"""Carries out what the session decides: it joins watcher, workers, hub and requests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import AsyncIterator, Collection
+from pathlib import Path
+from typing import assert_never
+
+import anyio
+from anyio.abc import TaskGroup
+
+from hamdev.config import Options, PipelineSettings, Settings, apply_options, parse_settings
+from hamdev.core.session import (
+    ContentsSeen,
+    EndWorker,
+    GraceOver,
+    Instruction,
+    Look,
+    PipelinesConfigured,
+    Publish,
+    Session,
+    SessionEvent,
+    SettingsProblemChanged,
+    StartTimer,
+    StartWorker,
+    Tell,
+    TimeOver,
+    Watch,
+    WorkerLost,
+    WorkerSaid,
+)
+from hamdev.daemon.hub import Hub
+from hamdev.daemon.log import DaemonLog
+from hamdev.daemon.watcher import Watcher
+from hamdev.daemon.workers import Workers
+from hamdev.errors import SettingsError
+from hamdev.messages import (
+    Cause,
+    Event,
+    Fetch,
+    Fetched,
+    Output,
+    PipelineSpec,
+    Problem,
+    Ready,
+    Run,
+    Status,
+)
+from hamdev.paths import SETTINGS_NAME
+
+# Larger values travel in files.
+INLINE_BYTES = 256 * 1024
+MAX_VALUE_FILES = 64
+
+
+class Engine:
+    """The daemon, but for its socket.
+
+    Args:
+        project: the folder, symbolic links resolved.
+        options: what the command line says; it beats the settings file whenever that is read.
+        settings: what holds at the start, `options` applied.
+        log: where everything is logged.
+        values: the folder for values that are too large for a message.
+    """
+
+    def __init__(
+        self, project: Path, options: Options, settings: Settings, log: DaemonLog, values: Path
+    ) -> None:
+        self.project = project
+        self.session = Session()
+        self.hub = Hub(self.status)
+        self.python = ""
+        self.hamilton = ""
+        self._options = options
+        self._settings = settings
+        self._settings_file = str(project / SETTINGS_NAME)
+        self._log = log
+        self._values = values
+        watch = settings.watch
+        self._watcher = Watcher(
+            watch.settle_ms / 1e3, watch.sweep_ms / 1e3, self._contents_seen, log.logger
+        )
+        self._workers = Workers(project, watch.pipelines_dir, self.hand_in, log.logger)
+        self._wanted: frozenset[str] = frozenset()
+        self._tasks: TaskGroup | None = None
+        self._quiet = anyio.Event()
+        self._stopped = anyio.Event()
+        self._fetches: dict[int, _Fetching] = {}
+        self._next_fetch = 1
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Watch, load and run while the block is open."""
+        async with anyio.create_task_group() as tasks, self._workers.running():
+            self._tasks = tasks
+            async with self._watcher.running():
+                self._carry_out([Watch(frozenset())])
+                self._configure(Cause(kind="start", text="the daemon started"))
+                try:
+                    yield
+                finally:
+                    tasks.cancel_scope.cancel()
+
+    # -- what others ask ----------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """What is served now."""
+        return Status(
+            revision=self.session.revision, seq=self.hub.seq, pipelines=self.session.statuses()
+        )
+
+    async def sync(self, files: Collection[str], timeout_s: float) -> bool:
+        """Wait until results for what is on disk now are out; False if the time was too short."""
+        with anyio.move_on_after(timeout_s) as patience:
+            await self._watcher.look(files)
+            while not self.session.is_quiet:
+                await self._quiet.wait()
+        return not patience.cancelled_caught
+
+    async def fetch(self, pipeline: str, node: str, format: str) -> Fetched | None:
+        """A node's value from the worker that holds it; None if there is no such worker."""
+        worker = self.session.worker
+        if worker is None:
+            return None
+        number, self._next_fetch = self._next_fetch, self._next_fetch + 1
+        fetching = self._fetches[number] = _Fetching(worker)
+        command = Fetch(
+            request=number,
+            pipeline=pipeline,
+            node=node,
+            format=format,
+            folder=str(self._values),
+            inline_bytes=INLINE_BYTES,
+        )
+        self._workers.tell(worker, command)
+        try:
+            await fetching.arrived.wait()
+        finally:
+            del self._fetches[number]
+        self._drop_old_files()
+        return fetching.answer
+
+    def stop(self) -> None:
+        """End the daemon."""
+        self._stopped.set()
+
+    async def wait_stopped(self) -> None:
+        """Wait for `stop`."""
+        await self._stopped.wait()
+
+    # -- events in, instructions carried out --------------------------------------------------
+
+    def hand_in(self, event: SessionEvent) -> None:
+        """Take in what happened; it never waits."""
+        match event:
+            case WorkerSaid(worker, Output(run=None) as output):
+                event = WorkerSaid(worker, self._attributed(output))
+            case WorkerSaid(worker, Fetched() as fetched):
+                if (fetching := self._fetches.get(fetched.request)) is not None:
+                    fetching.answer = fetched
+                    fetching.arrived.set()
+                return
+            case WorkerSaid(worker, Ready(python=self.python, hamilton=self.hamilton)):
+                pass
+            case WorkerSaid(worker, Ready() as ready):
+                self.python, self.hamilton = ready.python, ready.hamilton
+            case WorkerLost(worker):
+                self._fail_fetches(worker)
+        self._carry_out(self.session.handle(event))
+        if self.session.is_quiet:
+            self._quiet.set()
+            self._quiet = anyio.Event()
+
+    def _carry_out(self, instructions: list[Instruction]) -> None:
+        assert self._tasks is not None
+        for instruction in instructions:
+            match instruction:
+                case StartWorker(worker, after_s):
+                    self._workers.start(worker, after_s)
+                case EndWorker(worker):
+                    self._workers.end(worker)
+                    self._fail_fetches(worker)
+                case Tell(worker, command):
+                    if isinstance(command, Run):
+                        self._workers.begin_run(worker)
+                    self._workers.tell(worker, command)
+                case StartTimer():
+                    self._tasks.start_soon(self._time, instruction)
+                case Watch(files):
+                    self._watcher.watch({*files, self._settings_file})
+                case Look(files):
+                    self._tasks.start_soon(self._watcher.look, files)
+                case Publish(event):
+                    self._publish(event)
+                case _:
+                    assert_never(instruction)
+
+    def _publish(self, event: Event) -> None:
+        self.hub.publish(event)
+        if event.type == "run.started" and isinstance(event.pipeline, str):
+            self._wanted = frozenset(self.session.statuses()[event.pipeline].final_vars)
+        self._log.log_event(event, self._wanted)
+
+    async def _time(self, timer: StartTimer) -> None:
+        await anyio.sleep(timer.seconds)
+        self.hand_in(GraceOver(timer.run) if timer.kind == "grace" else TimeOver(timer.run))
+
+    def _attributed(self, output: Output) -> Output:
+        """Output of C code and child processes, with the run and, if it is clear, the node."""
+        return Output(
+            run=self.session.current_run,
+            node=self.session.single_running_node,
+            stream=output.stream,
+            text=output.text,
+        )
+
+    def _fail_fetches(self, worker: int) -> None:
+        for fetching in self._fetches.values():
+            if fetching.worker == worker:
+                fetching.arrived.set()
+
+    def _drop_old_files(self) -> None:
+        """Keep the newest value files only; who was given an older one has read it by now."""
+        try:
+            files = sorted(self._values.iterdir(), key=os.path.getmtime)
+            for file in files[:-MAX_VALUE_FILES]:
+                file.unlink()
+        except OSError:
+            pass  # none were written yet, or the folder is being cleared
+
+    # -- settings -----------------------------------------------------------------------------
+
+    def _contents_seen(self, contents: dict[str, str | None]) -> None:
+        others = {f: digest for f, digest in contents.items() if f != self._settings_file}
+        if len(others) < len(contents):
+            self._settings_changed()
+        if others:
+            self.hand_in(ContentsSeen(others))
+
+    def _settings_changed(self) -> None:
+        try:
+            content = Path(self._settings_file).read_bytes()
+        except FileNotFoundError:
+            content = b""
+        except OSError as error:
+            self._show_settings_problem(Problem(kind="settings", message=str(error)))
+            return
+        try:
+            parsed = parse_settings(content, self._settings_file)
+            settings = apply_options(parsed, self._options)
+        except SettingsError as error:
+            problem = Problem(
+                kind="settings",
+                message="\n".join(error.mistakes),
+                file=error.file or self._settings_file,
+                line=error.line,
+            )
+            self._show_settings_problem(problem)
+            return
+        self.hand_in(SettingsProblemChanged(None))
+        if settings != self._settings:
+            self._apply(settings)
+
+    def _show_settings_problem(self, problem: Problem) -> None:
+        place = f"{problem.file}:{problem.line}" if problem.line else problem.file
+        self._log.logger.error(
+            "settings are broken; the last good ones hold", message=problem.message, place=place
+        )
+        self.hand_in(SettingsProblemChanged(problem))
+
+    def _apply(self, settings: Settings) -> None:
+        before, self._settings = self._settings, settings
+        self._log.configure(settings.server.log_level, settings.server.log_format)
+        watch = settings.watch
+        self._watcher.configure(watch.settle_ms / 1e3, watch.sweep_ms / 1e3)
+        for key in ("socket", "web", "web_port"):
+            if getattr(before.server, key) != getattr(settings.server, key):
+                self._log.logger.warning(f"[server] {key} takes effect when hamdev is restarted")
+        if before.watch.pipelines_dir != watch.pipelines_dir:
+            self._log.logger.warning("[watch] pipelines_dir takes effect when hamdev is restarted")
+        self._log.logger.info("settings changed", file=self._settings_file)
+        text = f"{SETTINGS_NAME} changed"
+        self._configure(Cause(kind="settings", text=text, files=[self._settings_file]))
+
+    def _configure(self, cause: Cause) -> None:
+        specs = [_spec(name, p) for name, p in self._settings.pipelines.items()]
+        self.hand_in(PipelinesConfigured(specs, cause))
+
+
+class _Fetching:
+    """A request to a worker that waits for its answer."""
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
+        self.arrived = anyio.Event()
+        self.answer: Fetched | None = None
+
+
+def _spec(name: str, settings: PipelineSettings) -> PipelineSpec:
+    return PipelineSpec(
+        name=name,
+        additional=settings.with_,
+        final_vars=settings.final_vars,
+        values=pickle.dumps({"inputs": settings.inputs, "config": settings.config}),
+        async_driver=settings.async_driver,
+        executor=settings.executor,
+        executor_options=settings.executor_options,
+        with_adapter=settings.with_adapter,
+        timeout_s=settings.timeout_s or None,
+    )

@@ -1,0 +1,136 @@
+"""The daemon's log lines: structlog on stderr, at a level that can change while it runs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Collection, MutableMapping
+from typing import Any
+
+import structlog
+
+from hamdev.config import LogFormat, LogLevel
+from hamdev.messages import Event, Problem
+
+
+class DaemonLog:
+    """Makes the daemon's logger and keeps its level and format.
+
+    Attributes:
+        logger: a structlog logger that stays the same while level and format change.
+    """
+
+    def __init__(self, level: LogLevel, format: LogFormat) -> None:
+        self.configure(level, format)
+        self.logger: Any = structlog.wrap_logger(
+            structlog.PrintLogger(sys.stderr),
+            processors=[
+                self._drop_below_level,
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
+                self._render,
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+            cache_logger_on_first_use=False,
+        )
+
+    def configure(self, level: LogLevel, format: LogFormat) -> None:
+        """Use another level and format from now on."""
+        self._level = logging.getLevelNamesMapping()[level]
+        self._renderer: Any = (
+            structlog.processors.JSONRenderer(default=str)
+            if format == "json"
+            else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20)
+        )
+
+    @property
+    def is_debugging(self) -> bool:
+        """Whether DEBUG lines are shown."""
+        return self._level <= logging.DEBUG
+
+    def _drop_below_level(
+        self, logger: Any, method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        if logging.getLevelNamesMapping()[method.upper()] < self._level:
+            raise structlog.DropEvent
+        return event
+
+    def _render(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
+        return self._renderer(logger, method, event)
+
+    # -- events → lines -----------------------------------------------------------------------
+
+    def log_event(self, event: Event, wanted_nodes: Collection[str]) -> None:
+        """One line, or a few, for what was published.
+
+        Args:
+            event: as it went out.
+            wanted_nodes: the nodes whose values are the pipeline's results.
+        """
+        log = self._bound(event)
+        match event.type:
+            case "files.changed":
+                log.info("files changed", files=event.files)
+            case "load.failed":
+                for problem in _problems(event.problems):
+                    self._problem(log, "load failed", problem)
+            case "run.started":
+                cause = getattr(event.cause, "text", "")
+                log.info("run started", cause=cause, nodes=len(list(event.plan or ())))
+            case "node.started":
+                log.debug("node started")
+            case "node.finished":
+                text = getattr(event.summary, "text", "")
+                if event.node in wanted_nodes:
+                    log.info("node finished", ms=event.ms, value=_one_line(text))
+                else:
+                    log.debug("node finished", ms=event.ms, value=_one_line(text))
+            case "node.failed":
+                if isinstance(event.problem, Problem):
+                    self._problem(log, "node failed", event.problem)
+            case "node.blocked":
+                log.info("node blocked", by=event.by)
+            case "output":
+                for line in str(event.text).splitlines():
+                    log.info("output", stream=event.stream, text=line)
+            case "run.finished":
+                fields = {"ms": event.ms, "ran": event.ran, "reused": event.reused}
+                if event.failed:
+                    fields["failed"] = event.failed
+                level = log.error if event.outcome == "failed" else log.info
+                level("run finished", outcome=event.outcome, **fields)
+            case "worker.ready":
+                log.debug("worker ready")
+            case "worker.lost":
+                if isinstance(event.problem, Problem):
+                    self._problem(log, "worker lost", event.problem)
+            case "warning":
+                log.warning("warning", message=event.message)
+            case _:
+                log.debug(event.type)
+
+    def _bound(self, event: Event) -> Any:
+        fields: dict[str, Any] = {"revision": event.revision}
+        for name in ("run", "pipeline", "node"):
+            if isinstance(value := getattr(event, name), int | str):
+                fields[name] = value
+        return self.logger.bind(**fields)
+
+    def _problem(self, log: Any, what: str, problem: Problem) -> None:
+        fields: dict[str, Any] = {"kind": problem.kind}
+        if problem.file:
+            fields["place"] = f"{problem.file}:{problem.line}" if problem.line else problem.file
+        if problem.node:
+            fields["node"] = problem.node
+        log.error(what, message=problem.message, **fields)
+        if problem.traceback:
+            log.debug("traceback", text=problem.traceback)
+
+
+def _problems(value: Any) -> list[Problem]:
+    return value if isinstance(value, list) else []
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 120 else line[:119] + "…"

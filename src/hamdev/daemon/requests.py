@@ -1,0 +1,274 @@
+"""What each method of the protocol does; parameters in, result out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from hamdev import __version__
+from hamdev.core.session import CancelAsked, RerunAsked
+from hamdev.errors import nearest
+from hamdev.messages import PROTOCOL, Cause, Fetched, PipelineStatus, Status
+from hamdev.wire import (
+    INVALID_PARAMS,
+    NO_SUCH_FORMAT,
+    NO_VALUE,
+    OTHER_PROTOCOL,
+    TIMED_OUT,
+    UNKNOWN_METHOD,
+    UNKNOWN_NAME,
+    RpcError,
+)
+
+if TYPE_CHECKING:
+    from hamdev.daemon.engine import Engine
+
+FORMATS = ("text", "json", "csv", "parquet", "arrow", "pickle", "png")
+DEFAULT_SYNC_S = 60.0
+
+
+class _Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Named parameters of a method."""
+
+
+class _Nothing(_Params, frozen=True, kw_only=True):
+    pass
+
+
+class _Hello(_Params, frozen=True, kw_only=True):
+    protocol: int = PROTOCOL
+    client: str | dict[str, Any] = ""
+
+
+class _OfPipeline(_Params, frozen=True, kw_only=True):
+    pipeline: str | None = None
+
+
+class _Sync(_Params, frozen=True, kw_only=True):
+    files: dict[str, str | None] | None = None
+    timeout: float | None = None
+
+
+class _Result(_Params, frozen=True, kw_only=True):
+    node: str
+    pipeline: str | None = None
+    format: str = "text"
+
+
+class _Rerun(_Params, frozen=True, kw_only=True):
+    pipeline: str | None = None
+    nodes: list[str] | None = None
+    clean: bool = False
+
+
+class Subscribe(_Params, frozen=True, kw_only=True):
+    """Parameters of `subscribe`, which the connection answers itself."""
+
+    since: int | None = None
+
+
+class Requests:
+    """Answers requests from what the engine knows.
+
+    Args:
+        engine: of the daemon.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._methods: dict[str, tuple[type[_Params], Callable[[Any], Awaitable[Any]]]] = {
+            "hello": (_Hello, self._hello),
+            "status": (_OfPipeline, self._status),
+            "sync": (_Sync, self._sync),
+            "result": (_Result, self._result),
+            "rerun": (_Rerun, self._rerun),
+            "cancel": (_Nothing, self._cancel),
+            "shutdown": (_Nothing, self._shutdown),
+            "ping": (_Nothing, self._ping),
+        }
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of all methods."""
+        return sorted([*self._methods, "subscribe"])
+
+    def snapshot(self) -> Status:
+        """What is served now."""
+        return self._engine.status()
+
+    async def answer(self, method: str, params: Mapping[str, Any]) -> Any:
+        """The result of a request.
+
+        Raises:
+            RpcError: what to answer instead.
+        """
+        if method not in self._methods:
+            raise RpcError(
+                UNKNOWN_METHOD,
+                f"unknown method {method!r}",
+                {"nearest": nearest(method, self.methods), "methods": self.methods},
+            )
+        kind, function = self._methods[method]
+        return await function(convert(kind, params))
+
+    # -- methods ------------------------------------------------------------------------------
+
+    async def _hello(self, params: _Hello) -> dict[str, Any]:
+        if params.protocol != PROTOCOL:
+            who = "client" if params.protocol < PROTOCOL else "daemon"
+            raise RpcError(
+                OTHER_PROTOCOL,
+                f"this daemon speaks protocol {PROTOCOL}, not {params.protocol}; upgrade the {who}",
+                {"protocol": PROTOCOL, "upgrade": who},
+            )
+        engine = self._engine
+        return {
+            "protocol": PROTOCOL,
+            "version": __version__,
+            "python": engine.python,
+            "hamilton": engine.hamilton,
+            "pid": os.getpid(),
+            "root": str(engine.project),
+            "pipelines": list(engine.session.statuses()),
+            "capabilities": self.methods,
+            "revision": engine.session.revision,
+            "seq": engine.hub.seq,
+        }
+
+    async def _status(self, params: _OfPipeline) -> Status:
+        status = self._engine.status()
+        if params.pipeline is None:
+            return status
+        name = self._pipeline(params.pipeline)
+        return msgspec.structs.replace(status, pipelines={name: status.pipelines[name]})
+
+    async def _sync(self, params: _Sync) -> Status:
+        limit = DEFAULT_SYNC_S if params.timeout is None else params.timeout
+        # A client's path counts as the daemon sees it; a foreign one is of no interest.
+        files = [os.path.realpath(self._engine.project / file) for file in params.files or ()]
+        if not await self._engine.sync(files, limit):
+            status = self._engine.status()
+            busy = [n for n, p in status.pipelines.items() if p.state in ("starting", "running")]
+            raise RpcError(
+                TIMED_OUT,
+                f"no results for what is on disk within {limit:g} s"
+                + (f"; still at work on {', '.join(busy)}" if busy else ""),
+                {"pipelines": {n: status.pipelines[n].problems for n in busy}},
+            )
+        return self._engine.status()
+
+    async def _result(self, params: _Result) -> dict[str, Any]:
+        pipeline, status = self._node(params.node, params.pipeline)
+        if params.format not in FORMATS:
+            raise RpcError(
+                NO_SUCH_FORMAT,
+                f"there is no format {params.format!r}",
+                {"formats": list(FORMATS)},
+            )
+        fetched = await self._engine.fetch(pipeline, params.node, params.format)
+        if fetched is None or fetched.missing:
+            raise RpcError(
+                NO_VALUE,
+                f"node {params.node!r} has no value yet" + _why_no_value(status, params.node),
+                {"state": status.nodes[params.node].state},
+            )
+        if fetched.error is not None:
+            raise RpcError(NO_SUCH_FORMAT, fetched.error, {"formats": fetched.formats or []})
+        return _result(params.node, fetched)
+
+    async def _rerun(self, params: _Rerun) -> dict[str, int]:
+        engine = self._engine
+        statuses = engine.session.statuses()
+        for node in params.nodes or ():
+            self._node(node, params.pipeline)
+        if params.pipeline is not None:
+            pipelines = [self._pipeline(params.pipeline)]
+        elif params.nodes:
+            wanted = set(params.nodes)
+            pipelines = [name for name, p in statuses.items() if wanted & p.nodes.keys()]
+        else:
+            pipelines = list(statuses)
+        text = "asked for" + (f": {', '.join(params.nodes)}" if params.nodes else "")
+        kind = "clean" if params.clean else "rerun"
+        engine.hand_in(RerunAsked(pipelines, Cause(kind=kind, text=text), params.clean))
+        run = engine.session.queued_run(pipelines[0]) if pipelines else None
+        return {"run": run if run is not None else 0}
+
+    async def _cancel(self, params: _Nothing) -> dict[str, Any]:
+        self._engine.hand_in(CancelAsked())
+        return {}
+
+    async def _shutdown(self, params: _Nothing) -> dict[str, Any]:
+        self._engine.stop()
+        return {}
+
+    async def _ping(self, params: _Nothing) -> dict[str, Any]:
+        return {}
+
+    # -- names --------------------------------------------------------------------------------
+
+    def _pipeline(self, name: str) -> str:
+        known = list(self._engine.session.statuses())
+        for candidate in (name, name.replace("-", "_"), name.rpartition(".")[2]):
+            if candidate in known:
+                return candidate
+        raise RpcError(
+            UNKNOWN_NAME,
+            f"this daemon serves no pipeline {name!r}",
+            {"nearest": nearest(name, known), "pipelines": known},
+        )
+
+    def _node(self, node: str, pipeline: str | None) -> tuple[str, PipelineStatus]:
+        statuses = self._engine.session.statuses()
+        names = [self._pipeline(pipeline)] if pipeline is not None else list(statuses)
+        for name in names:
+            if node in statuses[name].nodes:
+                return name, statuses[name]
+        known = sorted({n for name in names for n in statuses[name].nodes})
+        if not known:
+            problems = [p.message for name in names for p in statuses[name].problems]
+            why = f": {problems[0]}" if problems else "; the first run has not come that far"
+            raise RpcError(NO_VALUE, f"no node has been seen yet{why}")
+        close = nearest(node, known)
+        raise RpcError(
+            UNKNOWN_NAME,
+            f"there is no node {node!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
+            {"nearest": close},
+        )
+
+
+def convert(kind: type[_Params], params: Mapping[str, Any]) -> Any:
+    """`params` as the struct that a method takes.
+
+    Raises:
+        RpcError: a parameter is unknown, missing, or of the wrong type.
+    """
+    try:
+        return msgspec.convert(dict(params), kind)
+    except msgspec.ValidationError as error:
+        known = [field.encode_name for field in msgspec.structs.fields(kind)]
+        raise RpcError(INVALID_PARAMS, str(error), {"params": known}) from None
+
+
+def _why_no_value(status: PipelineStatus, node: str) -> str:
+    if isinstance(problem := status.nodes[node].problem, msgspec.Struct):
+        return f": {cast('Any', problem).message}"
+    if status.problems:
+        return f": {status.problems[0].message}"
+    return f"; it is {status.nodes[node].state}"
+
+
+def _result(node: str, fetched: Fetched) -> dict[str, Any]:
+    result = {
+        "node": node,
+        "revision": fetched.revision,
+        "run": fetched.run,
+        "type": fetched.type,
+        "media_type": fetched.media_type,
+    }
+    if fetched.path is not None:
+        return {**result, "path": fetched.path, "bytes": fetched.bytes}
+    return {**result, "value": fetched.value}

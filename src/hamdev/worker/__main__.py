@@ -1,0 +1,173 @@
+"""The worker's entry: `python -P -m hamdev.worker --descriptor N --pipelines-dir NAME`.
+
+The main thread executes runs, since only it can be interrupted by a signal. A second thread
+reads commands, so that a cancellation arrives while the first one is busy; a third one answers
+requests for values, so that a large one delays neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextvars
+import faulthandler
+import gc
+import importlib
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from hamdev.messages import Cancel, Fetch, Interrupted, Preload, Ready, Run
+from hamdev.worker.channel import Channel
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve the daemon at the other end of the given descriptor until it goes."""
+    parser = argparse.ArgumentParser(prog="python -m hamdev.worker")
+    parser.add_argument("--descriptor", type=int, required=True)
+    parser.add_argument("--pipelines-dir", required=True)
+    options = parser.parse_args(arguments)
+    _end_with_parent()
+    # A crash in C code then says on stderr, which the daemon reads, where it happened.
+    faulthandler.enable(file=2, all_threads=False)
+    channel = Channel(options.descriptor)
+    Worker(channel, options.pipelines_dir).serve()
+
+
+class Worker:
+    """Takes commands one by one.
+
+    Args:
+        channel: the connection to the daemon.
+        pipelines_dir: the folder, relative to the current one, of short module names.
+    """
+
+    def __init__(self, channel: Channel, pipelines_dir: str) -> None:
+        # Heavy: it imports Hamilton. Nothing before it depends on that.
+        from hamdev.config import Settings
+        from hamdev.pipeline.async_execution import user_code_callers as async_callers
+        from hamdev.pipeline.manager import PipelineManager
+        from hamdev.pipeline.sources import user_code_callers as source_callers
+        from hamdev.pipeline.sync_execution import user_code_callers as sync_callers
+        from hamdev.worker.execute import Execution
+        from hamdev.worker.interruption import Interruption
+        from hamdev.worker.memory import Memory
+        from hamdev.worker.output import CapturedOutput
+
+        importlib.import_module("hamilton.async_driver")
+        # Its banners say less than the problem that is reported of the same error.
+        logging.getLogger("hamilton").setLevel(logging.CRITICAL)
+        self._channel = channel
+        self._memory = Memory()
+        self._interruption = Interruption(
+            [*async_callers(), *sync_callers(), *source_callers()],
+            lambda run: channel.send(Interrupted(run=run)),
+        )
+        output = CapturedOutput(channel, self._interruption.raise_if_wanted)
+        output.install()
+        manager = PipelineManager(Path.cwd(), pipelines_dir=pipelines_dir, settings=Settings())
+        manager.project.install()
+        self._execution = Execution(manager, channel, self._memory, output)
+        self._commands: queue.SimpleQueue[Run | Preload] = queue.SimpleQueue()
+        self._fetches: queue.SimpleQueue[Fetch] = queue.SimpleQueue()
+
+    def serve(self) -> None:
+        """Execute commands until the process ends."""
+        import hamilton.version
+
+        self._interruption.install()
+        for name, target in (("commands", self._read), ("fetch", self._fetch)):
+            threading.Thread(target=target, name=f"hamdev {name}", daemon=True).start()
+        version = ".".join(str(part) for part in hamilton.version.VERSION)
+        self._channel.send(Ready(python=sys.version.split()[0], hamilton=version))
+        _settle_garbage()
+        with asyncio.Runner() as runner:
+            runner.get_loop()
+            while True:
+                command = self._commands.get()
+                if isinstance(command, Preload):
+                    _preload(command.modules)
+                else:
+                    runner.run(self._run(command), context=contextvars.copy_context())
+
+    async def _run(self, command: Run) -> None:
+        loop = asyncio.get_running_loop()
+        execution = asyncio.create_task(self._execution.run(command))
+
+        def cancel() -> None:
+            loop.call_soon_threadsafe(self._cancel, execution, command.run)
+
+        self._interruption.begin(command.run, cancel)
+        try:
+            await asyncio.wait([execution])
+        finally:
+            self._interruption.end()
+
+    def _cancel(self, task: asyncio.Task[None], run: int) -> None:
+        # Nobody is in user code that blocks, so the run's tasks are told in the loop's own way.
+        if task.cancelling():
+            return
+        task.cancel()
+        self._channel.send(Interrupted(run=run))
+
+    def _read(self) -> None:
+        for command in self._channel.commands():
+            match command:
+                case Cancel(run=run):
+                    threading.Thread(
+                        target=self._interruption.interrupt, args=(run,), daemon=True
+                    ).start()
+                case Fetch():
+                    self._fetches.put(command)
+                case Run():
+                    self._interruption.expect(command.run)
+                    self._commands.put(command)
+                case Preload():
+                    self._commands.put(command)
+        # The daemon is gone; children of user code would outlive it.
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    def _fetch(self) -> None:
+        from hamdev.worker.fetching import fetched
+
+        while True:
+            self._channel.send(fetched(self._fetches.get(), self._memory))
+
+
+def _preload(modules: Sequence[str]) -> None:
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except BaseException:
+            continue  # the run that needs it will say what is wrong
+    _settle_garbage()
+
+
+def _settle_garbage() -> None:
+    # Libraries stay; a full collection that walks them takes tens of milliseconds of some run.
+    gc.collect()
+    gc.freeze()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process with its parent, where it can.
+
+    The reader thread does so too, but cannot run while C code holds the interpreter's lock.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() == 1:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Answers to `Fetch`: a remembered value as bytes, in a message or in a file."""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from hamdev.messages import Fetch, Fetched
+from hamdev.worker.formats import BINARY, ENDINGS, NoSuchFormatError, render
+from hamdev.worker.memory import Memory
+
+
+def fetched(command: Fetch, memory: Memory) -> Fetched:
+    """The value that `command` asks for, or why there is none; it never raises."""
+    remembered = memory.get(command.pipeline, command.node)
+    if remembered is None:
+        return Fetched(request=command.request, missing=True)
+    try:
+        content, media_type = render(remembered.value, command.format)
+        path: str | None = None
+        inline: msgspec.Raw | None = None
+        if len(content) > command.inline_bytes:
+            path = _written(content, command)
+        else:
+            inline = _inline(content, command.format)
+    except NoSuchFormatError as error:
+        return Fetched(request=command.request, formats=error.formats, error=str(error))
+    except BaseException as error:
+        return Fetched(request=command.request, error=f"the value cannot be given: {error!r}")
+    kind = type(remembered.value)
+    return Fetched(
+        request=command.request,
+        revision=remembered.revision,
+        run=remembered.run,
+        type=f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
+        media_type=media_type,
+        value=inline,
+        path=path,
+        bytes=len(content),
+    )
+
+
+def _inline(content: bytes, format: str) -> msgspec.Raw:
+    if format == "json":
+        return msgspec.Raw(content)
+    text = (
+        base64.b64encode(content).decode("ascii")
+        if format in BINARY
+        else content.decode("utf-8", errors="replace")
+    )
+    return msgspec.Raw(msgspec.json.encode(text))
+
+
+def _written(content: bytes, command: Fetch) -> str:
+    """A new file with `content` that only the owner can read; returns its path."""
+    folder = Path(command.folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ending = ENDINGS.get(command.format, command.format)
+    # mkstemp gives 0600 and a name of its own, so a reader of an older file is not disturbed.
+    descriptor, path = tempfile.mkstemp(prefix="value-", suffix=f".{ending}", dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        raise
+    return path
