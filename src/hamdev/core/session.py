@@ -1,35 +1,61 @@
 """What now? The daemon's decisions as a state machine: events in, instructions out.
 
-Theory. The daemon knows, for every file that a pipeline was built from, the content hash that
-the worker *loaded* (`_Pipeline.loaded`) and the content hash that was last *seen* on disk
-(`_seen`). A pipeline is up to date if it has no run queued or going on and, for each of its
-files, loaded equals seen. Everything else follows:
+Theory. `_known` says for every file that a pipeline is built from what it holds, by whoever read
+it last: the watcher, or a worker that loaded it. Everything else keeps one sentence true: *a
+pipeline's latest run, queued or going on or ended, is of what its files are known to hold.*
 
-- A change of what is seen is a new revision; every pipeline that knows the file is queued, and a
-  run of it that is going on is superseded.
+- A change of what is known is a new revision. Every pipeline that the file belongs to is queued,
+  and a run of it that is going on is superseded.
+- A worker that loads something else than what was known has read a newer content, unless the
+  watcher reported the file after the run began. Newer content is a revision too, and the run is
+  of that revision. If nobody can say which is newer, the pipeline runs again.
 - One worker executes one run at a time; queued pipelines wait in the order of the settings.
-- A run is cancelled politely first. If it has not ended when its grace is over, its worker is
-  ended and the spare takes its place.
-- When a worker is lost, the values it held are lost. Pipelines that were fine are run again;
-  a pipeline whose own run brought the worker down waits for the next save.
+- A run is cancelled politely first. It has `GRACE_S` to get to a place where user code can be
+  interrupted, and `INTERRUPTED_GRACE_S` from there. Then its worker is ended and the spare takes
+  its place.
+- When a worker is lost, the values it held are lost, and pipelines run again: at once those that
+  had nothing to do with it; a pipeline whose own run brought the worker down waits for a cause;
+  so each cause leads to a bounded number of runs.
+- Every run that has a number ends: one that is dropped before it began is reported as cancelled.
 
 Everything that affects these transitions is in this file. It has no clock and does no I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
+from hamdev.core.causes import merged, plan_steps, saved
+from hamdev.core.session_messages import (
+    CancelAsked,
+    Contents,
+    ContentsSeen,
+    EndWorker,
+    GraceOver,
+    Instruction,
+    Look,
+    PipelinesConfigured,
+    Publish,
+    RerunAsked,
+    SessionEvent,
+    SettingsProblemChanged,
+    StartTimer,
+    StartWorker,
+    Tell,
+    TimeOver,
+    Watch,
+    WorkerLost,
+    WorkerSaid,
+)
 from hamdev.core.snapshot import PipelineView
 from hamdev.messages import (
-    Because,
     Cancel,
     Cause,
-    Command,
     Event,
     Fetched,
+    Interrupted,
     Loaded,
     NodeBlocked,
     NodeFailed,
@@ -44,163 +70,44 @@ from hamdev.messages import (
     PlanStep,
     Preload,
     Problem,
+    ProblemKind,
     Ready,
     Report,
     Run,
     RunEnded,
 )
 
-Contents = Mapping[str, str | None]
+__all__ = [
+    "CancelAsked",
+    "ContentsSeen",
+    "EndWorker",
+    "GraceOver",
+    "Instruction",
+    "Look",
+    "PipelinesConfigured",
+    "Publish",
+    "RerunAsked",
+    "Session",
+    "SessionEvent",
+    "SettingsProblemChanged",
+    "StartTimer",
+    "StartWorker",
+    "Tell",
+    "TimeOver",
+    "Watch",
+    "WorkerLost",
+    "WorkerSaid",
+]
+
+# User code may be in a library's C code, where no exception can be raised yet.
+GRACE_S = 0.5
+# The exception was raised, so only code that swallows it, or cleans up after itself, is left.
+INTERRUPTED_GRACE_S = 0.05
 MAX_START_DELAY_S = 30.0
+# A run during which the worker is killed from outside is repeated this often.
+MAX_REPEATS = 3
 
-# -- events --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PipelinesConfigured:
-    """These are the pipelines to serve; those whose spec changed run again."""
-
-    specs: Sequence[PipelineSpec]
-    cause: Cause
-
-
-@dataclass(frozen=True, slots=True)
-class SettingsProblemChanged:
-    """The settings file is broken (the last good settings hold), or no longer is."""
-
-    problem: Problem | None
-
-
-@dataclass(frozen=True, slots=True)
-class ContentsSeen:
-    """What settled files now hold: path → sha256, or None where there is no file."""
-
-    contents: Contents
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSaid:
-    """A report from a worker."""
-
-    worker: int
-    report: Report
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLost:
-    """A worker's process has ended.
-
-    Attributes:
-        reason: for people, such as `was killed by SIGSEGV`.
-        by_kill: it was killed from outside, so its run was not to blame.
-        place: where in the user's code it ended, if that is known.
-    """
-
-    worker: int
-    reason: str
-    by_kill: bool = False
-    place: NodePlace | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GraceOver:
-    """A cancelled run has had its time to end politely."""
-
-    run: int
-
-
-@dataclass(frozen=True, slots=True)
-class TimeOver:
-    """A run has used up its `timeout_s`."""
-
-    run: int
-
-
-@dataclass(frozen=True, slots=True)
-class RerunAsked:
-    """Someone wants these pipelines run again; `clean`: in a new worker."""
-
-    pipelines: Sequence[str]
-    cause: Cause
-    clean: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CancelAsked:
-    """Someone wants the current run to end."""
-
-
-SessionEvent = (
-    PipelinesConfigured
-    | SettingsProblemChanged
-    | ContentsSeen
-    | WorkerSaid
-    | WorkerLost
-    | GraceOver
-    | TimeOver
-    | RerunAsked
-    | CancelAsked
-)
-
-# -- instructions --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StartWorker:
-    """Start a worker process under this number, after a pause."""
-
-    worker: int
-    after_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class EndWorker:
-    """Kill the worker and everything it started; it is not reported as lost."""
-
-    worker: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Send a command to a worker."""
-
-    worker: int
-    command: Command
-
-
-@dataclass(frozen=True, slots=True)
-class StartTimer:
-    """Hand in `GraceOver` or `TimeOver` for this run after a while."""
-
-    kind: Literal["grace", "time"]
-    run: int
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Keep comparing exactly these files with the disk."""
-
-    files: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Read these files now and hand in `ContentsSeen`: worker and watcher disagree on them."""
-
-    files: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Tell everybody; the hub adds number and time."""
-
-    event: Event
-
-
-Instruction = StartWorker | EndWorker | Tell | StartTimer | Watch | Look | Publish
-
-# -- the machine ---------------------------------------------------------------------------------
+Ending = Literal["superseded", "cancelled", "timeout"]
 
 
 @dataclass(slots=True)
@@ -211,24 +118,47 @@ class _Queued:
 
 @dataclass(slots=True)
 class _Pipeline:
+    """One pipeline.
+
+    Attributes:
+        files: what it is built from, as far as known; after a failed load also what it was built
+            from before.
+        repeats: runs that were repeated since the last one that ended or had a cause of its own.
+        revived: it ran again since an idle worker broke down, and had no other cause since.
+        brought_down: its latest run cost a worker, or was given up on demand.
+    """
+
     spec: PipelineSpec
     view: PipelineView
-    loaded: dict[str, str | None] = field(default_factory=dict)
+    files: frozenset[str] = frozenset()
     queued: _Queued | None = None
-    retried: bool = False
+    repeats: int = 0
+    revived: bool = False
+    brought_down: bool = False
 
 
 @dataclass(slots=True)
 class _Current:
-    """The run that the worker is executing."""
+    """The run that a worker is executing.
+
+    Attributes:
+        loaded: what the worker has read for it so far.
+        reported: files that the watcher has reported since the run began.
+        announced: its `run.started` is out.
+    """
 
     run: int
     revision: int
     pipeline: str
+    spec: PipelineSpec
     cause: Cause
     worker: int
-    ending: Literal["superseded", "cancelled", "timeout"] | None = None
+    ending: Ending | None = None
+    time_problem: Problem | None = None
+    interrupted: bool = False
     announced: bool = False
+    loaded: dict[str, str | None] = field(default_factory=dict)
+    reported: set[str] = field(default_factory=set)
     places: dict[str, NodePlace] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
     ran: int = 0
@@ -245,7 +175,7 @@ class Session:
     def __init__(self) -> None:
         self.revision = 0
         self._pipelines: dict[str, _Pipeline] = {}
-        self._seen: dict[str, str | None] = {}
+        self._known: dict[str, str | None] = {}
         self._watched: frozenset[str] = frozenset()
         self._current: _Current | None = None
         self._worker: int | None = None
@@ -253,7 +183,7 @@ class Session:
         self._starting: int | None = None
         self._next_worker = 1
         self._next_run = 1
-        self._failed_starts = 0
+        self._useless_workers = 0
         self._third_party: list[str] = []
         self._settings_problem: Problem | None = None
         self._worker_problem: Problem | None = None
@@ -273,7 +203,7 @@ class Session:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether every pipeline's results are those of what was last seen on disk."""
+        """Whether every pipeline's latest run, of what its files are known to hold, is over."""
         return self._current is None and not any(p.queued for p in self._pipelines.values())
 
     def statuses(self) -> dict[str, PipelineStatus]:
@@ -306,22 +236,24 @@ class Session:
                 self._settings_problem = problem
                 self._show_project_problems()
             case ContentsSeen(contents):
-                self._contents_seen(contents)
+                if self._current is not None:
+                    self._current.reported |= contents.keys()
+                self._take_in(contents)
             case WorkerSaid(worker, report):
                 self._report(worker, report)
             case WorkerLost():
                 self._worker_lost(event)
             case GraceOver(run):
-                if self._current is not None and self._current.run == run:
-                    self._give_up_worker()
+                if (current := self._current) is not None and current.run == run:
+                    self._give_up_worker(current)
             case TimeOver(run):
-                if self._current is not None and self._current.run == run:
-                    self._interrupt("timeout")
+                if (current := self._current) is not None and current.run == run:
+                    self._time_over(current)
             case RerunAsked():
                 self._rerun(event)
             case CancelAsked():
-                for pipeline in self._pipelines.values():
-                    pipeline.queued = None
+                for name, pipeline in self._pipelines.items():
+                    self._drop(name, pipeline)
                 self._interrupt("cancelled")
             case _:
                 assert_never(event)
@@ -331,73 +263,90 @@ class Session:
     # -- causes -------------------------------------------------------------------------------
 
     def _configure(self, event: PipelinesConfigured) -> None:
-        if self.revision == 0:
-            self.revision = 1
         before, self._pipelines = self._pipelines, {}
+        changed = []
         for spec in event.specs:
-            known = before.get(spec.name)
-            if known is not None and known.spec == spec:
-                self._pipelines[spec.name] = known
-                continue
-            view = known.view if known else PipelineView([*spec.additional, spec.name])
-            loaded = known.loaded if known else {}
-            self._pipelines[spec.name] = _Pipeline(spec, view, loaded)
-            self._enqueue(spec.name, event.cause)
-        if self._current is not None and self._current.pipeline not in self._pipelines:
+            pipeline = before.pop(spec.name, None)
+            if pipeline is None:
+                pipeline = _Pipeline(spec, PipelineView([*spec.additional, spec.name]))
+                changed.append(spec.name)
+            elif pipeline.spec != spec:
+                pipeline.spec = spec
+                changed.append(spec.name)
+            self._pipelines[spec.name] = pipeline
+        if changed or before or self.revision == 0:
+            # The settings are content too: what they change must be told apart by its date.
+            self._new_revision(event.cause.files)
+        for name, removed in before.items():
+            self._drop(name, removed)
+        for name in changed:
+            self._enqueue(name, event.cause)
+        if self._current is not None and self._current.pipeline in before:
             self._interrupt("superseded")
         self._watch()
         self._show_project_problems()
 
-    def _contents_seen(self, contents: Contents) -> None:
+    def _take_in(self, contents: Contents, loaded_by: str | None = None) -> None:
+        """Files hold this. Those who are built from a changed one run again, but `loaded_by`."""
         changed = {
-            path: digest
+            path
             for path, digest in contents.items()
-            if path in self._watched and self._seen.get(path, digest) != digest
+            if path in self._known and self._known[path] != digest
         }
-        self._seen.update((path, contents[path]) for path in contents if path in self._watched)
-        if changed:
-            self.revision += 1
-            files = sorted(changed)
-            self._publish("files.changed", files=files)
+        if not changed:
+            return
+        self._known.update((path, contents[path]) for path in changed)
+        self._new_revision(sorted(changed))
         for name, pipeline in self._pipelines.items():
-            known = changed.keys() & pipeline.loaded.keys()
-            behind = {p for p in contents if self._is_behind(pipeline, p)}
-            if known or (behind and not self._is_busy(name)):
-                files = sorted(known or behind)
-                self._enqueue(name, Cause(kind="save", text=_saved_text(files), files=files))
+            if name != loaded_by and (files := sorted(changed & pipeline.files)):
+                self._enqueue(name, saved(files))
 
-    def _is_behind(self, pipeline: _Pipeline, path: str) -> bool:
-        return path in pipeline.loaded and pipeline.loaded[path] != self._seen.get(path)
-
-    def _is_busy(self, name: str) -> bool:
-        is_running = self._current is not None and self._current.pipeline == name
-        return is_running or self._pipelines[name].queued is not None
+    def _new_revision(self, files: Sequence[str] | None) -> None:
+        self.revision += 1
+        if files:
+            self._publish("files.changed", files=list(files))
 
     def _rerun(self, event: RerunAsked) -> None:
-        for name in event.pipelines:
-            self._enqueue(name, event.cause)
+        names = self._pipelines if event.clean else event.pipelines
+        for name in names:
+            if name in self._pipelines:
+                self._enqueue(name, event.cause)
         if event.clean and self._worker is not None:
             if self._current is not None:
-                self._interrupt("superseded")
+                self._finish(self._current, "failed")
             self._end_worker()
 
     def _enqueue(self, name: str, cause: Cause) -> None:
         pipeline = self._pipelines[name]
-        pipeline.retried = False
+        if cause.kind != "worker":
+            pipeline.repeats, pipeline.revived = 0, False
         if pipeline.queued is not None:
-            pipeline.queued.cause = _merged(pipeline.queued.cause, cause)
+            pipeline.queued.cause = merged(pipeline.queued.cause, cause)
         else:
             pipeline.queued = _Queued(self._next_run, cause)
             self._next_run += 1
-        pipeline.view.mark_stale()
+        pipeline.view.wait()
         if self._current is not None and self._current.pipeline == name:
             self._interrupt("superseded")
+
+    def _drop(self, name: str, pipeline: _Pipeline) -> None:
+        """Its queued run will not be. Somebody may wait for it by its number, so say so."""
+        if pipeline.queued is None:
+            return
+        dropped = _Current(
+            pipeline.queued.run, self.revision, name, pipeline.spec, pipeline.queued.cause, worker=0
+        )
+        pipeline.queued = None
+        self._publish_finished(dropped, "cancelled", ms=0.0)
+        if self._current is None or self._current.pipeline != name:
+            pipeline.view.rest()
 
     # -- runs ---------------------------------------------------------------------------------
 
     def _next(self) -> None:
         """Start the next run if the worker is free; see that there is a worker and a spare."""
-        self._promote()
+        if self._worker is None and self._spare is not None:
+            self._worker, self._spare = self._spare, None
         if self._current is None and self._worker is not None:
             for name, pipeline in self._pipelines.items():
                 if pipeline.queued is not None:
@@ -410,80 +359,77 @@ class Session:
         if self._starting is None and (needs_worker or needs_spare):
             self._starting = self._next_worker
             self._next_worker += 1
-            delay = (
-                0.0
-                if not self._failed_starts
-                else min(0.25 * 2**self._failed_starts, MAX_START_DELAY_S)
-            )
-            self._out.append(StartWorker(self._starting, delay))
-
-    def _promote(self) -> None:
-        if self._worker is None and self._spare is not None:
-            self._worker, self._spare = self._spare, None
+            self._out.append(StartWorker(self._starting, _start_delay(self._useless_workers)))
 
     def _start(self, name: str, pipeline: _Pipeline, queued: _Queued, worker: int) -> None:
         pipeline.queued = None
-        self._current = _Current(queued.run, self.revision, name, queued.cause, worker)
-        pipeline.view.begin(queued.run, self.revision)
-        self._show_project_problems()
-        command = Run(run=queued.run, revision=self.revision, spec=pipeline.spec)
-        self._out.append(Tell(worker, command))
-        if pipeline.spec.timeout_s:
-            self._out.append(StartTimer("time", queued.run, pipeline.spec.timeout_s))
+        pipeline.brought_down = False
+        spec, revision = pipeline.spec, self.revision
+        self._current = _Current(queued.run, revision, name, spec, queued.cause, worker)
+        pipeline.view.begin(queued.run, revision)
+        self._out.append(Tell(worker, Run(run=queued.run, revision=revision, spec=spec)))
+        if spec.timeout_s:
+            self._out.append(StartTimer("time", queued.run, spec.timeout_s))
 
-    def _interrupt(self, ending: Literal["superseded", "cancelled", "timeout"]) -> None:
+    def _interrupt(self, ending: Ending) -> None:
         current = self._current
         if current is None or current.ending is not None:
             return
         current.ending = ending
         self._out.append(Tell(current.worker, Cancel(run=current.run)))
-        self._out.append(StartTimer("grace", current.run))
+        self._out.append(StartTimer("grace", current.run, GRACE_S))
 
-    def _give_up_worker(self) -> None:
-        current = self._current
-        assert current is not None
-        place = current.places.get(current.running[-1]) if current.running else None
-        problem = Problem(
-            kind="worker",
-            message=f"run {current.run} did not stop when it was told to; its worker was replaced",
-            file=place.file if place else None,
-            line=place.line if place else None,
-            node=current.running[-1] if current.running else None,
+    def _time_over(self, current: _Current) -> None:
+        limit = f"the run took longer than timeout_s = {current.spec.timeout_s:g}"
+        kind: ProblemKind = "node" if current.running else "worker"
+        current.time_problem = self._problem_of(current, limit, kind=kind)
+        self._interrupt("timeout")
+
+    def _give_up_worker(self, current: _Current) -> None:
+        problem = self._problem_of(
+            current, f"run {current.run} did not stop when it was told to; its worker was replaced"
         )
         self._end_worker()
         self._publish("worker.lost", problem=problem)
-        self._values_are_gone(except_for=current.pipeline)
-        self._finish("failed", [])
+        self._finish(current, "failed", brought_down=True)
+        self._run_innocent_again(current.pipeline)
 
-    def _announce(self, plan: list[PlanStep]) -> None:
-        current = self._current
-        assert current is not None
+    def _announce(self, current: _Current, plan: list[PlanStep]) -> None:
         if not current.announced:
             current.announced = True
-            self._publish_run("run.started", cause=current.cause, plan=plan)
+            self._publish_run(current, "run.started", cause=current.cause, plan=plan)
 
-    def _finish(self, outcome: Outcome, problems: Sequence[Problem], ms: float = 0.0) -> None:
-        current = self._current
-        assert current is not None
-        self._announce([])
+    def _finish(
+        self,
+        current: _Current,
+        outcome: Outcome,
+        problems: Sequence[Problem] = (),
+        ms: float = 0.0,
+        brought_down: bool = False,
+    ) -> None:
         self._current = None
-        if current.ending in ("superseded", "cancelled"):
-            outcome = "superseded" if current.ending == "superseded" else "cancelled"
-        elif current.ending == "timeout":
+        if current.ending == "timeout":
             outcome = "failed"
-            problems = [*problems, self._timeout_problem(current)]
+            if current.time_problem is not None:
+                problems = [current.time_problem, *problems]
+        elif current.ending is not None:
+            outcome, problems = current.ending, ()
         pipeline = self._pipelines.get(current.pipeline)
         if pipeline is not None:
+            pipeline.brought_down = brought_down
             pipeline.view.end(outcome == "failed", problems)
-            if outcome == "superseded":
+            if pipeline.queued is not None:
+                pipeline.view.wait()
+            elif outcome == "superseded":
+                # What superseded it was dropped before it began.
                 pipeline.view.mark_stale()
-                pipeline.view.state = "running"
-            self._show_project_problems()
-        self._publish(
+        self._publish_finished(current, outcome, ms)
+
+    def _publish_finished(self, current: _Current, outcome: Outcome, ms: float) -> None:
+        self._announce(current, [])
+        self._publish_run(
+            current,
             "run.finished",
-            run=current.run,
-            pipeline=current.pipeline,
-            revision=current.revision,
             outcome=outcome,
             ms=ms,
             ran=current.ran,
@@ -491,141 +437,182 @@ class Session:
             failed=current.failed,
         )
 
-    def _timeout_problem(self, current: _Current) -> Problem:
-        spec = self._pipelines[current.pipeline].spec
-        node = current.running[-1] if current.running else None
-        place = current.places.get(node) if node else None
-        return Problem(
-            kind="node" if node else "worker",
-            message=f"the run took longer than timeout_s = {spec.timeout_s:g}"
-            + (f", in node {node!r}" if node else ""),
-            file=place.file if place else None,
-            line=place.line if place else None,
-            node=node,
-        )
-
     # -- reports from workers -----------------------------------------------------------------
 
     def _report(self, worker: int, report: Report) -> None:
-        if isinstance(report, Ready):
-            self._ready(worker, report)
-            return
-        if isinstance(report, Output):
-            self._output(report)
-            return
         current = self._current
-        if isinstance(report, Fetched) or current is None or report.run != current.run:
-            return
-        view = (
-            self._pipelines[current.pipeline].view if current.pipeline in self._pipelines else None
-        )
-        if view is None:
-            if isinstance(report, RunEnded):
-                self._finish(report.outcome, [])
-            return
+        if isinstance(report, Ready):
+            self._ready(worker)
+        elif isinstance(report, Output):
+            self._output(worker, report)
+        elif isinstance(report, Fetched):
+            pass  # the server asked for it
+        elif current is not None and (worker, report.run) == (current.worker, current.run):
+            pipeline = self._pipelines.get(current.pipeline)
+            match report:
+                case RunEnded():
+                    self._ended(current, pipeline, report)
+                case Interrupted():
+                    if current.ending is not None and not current.interrupted:
+                        current.interrupted = True
+                        self._out.append(StartTimer("grace", current.run, INTERRUPTED_GRACE_S))
+                case Loaded():
+                    if pipeline is not None:
+                        self._loaded(current, pipeline, report)
+                case _ if pipeline is None or pipeline.queued or current.ending == "superseded":
+                    self._superseded_run_says(current, report)
+                case Planned():
+                    self._planned(current, pipeline, report)
+                case _:
+                    self._node(current, pipeline.view, report)
+
+    def _superseded_run_says(
+        self,
+        current: _Current,
+        report: Planned | NodeStarted | NodeFinished | NodeFailed | NodeBlocked,
+    ) -> None:
+        """What it computes is nobody's current value."""
         match report:
-            case Loaded():
-                self._loaded(current, report)
             case Planned():
-                self._planned(current, view, report)
-            case NodeStarted():
-                current.running.append(report.node)
-                view.node_started(report.node)
-                self._publish_run("node.started", node=report.node)
-            case NodeFinished():
-                self._no_longer_running(current, report.node)
-                current.ran += 1
-                # What a run computes after it was superseded is nobody's current value.
-                if current.ending != "superseded":
-                    view.node_finished(report.node, report.ms, report.summary)
-                    self._publish_run(
-                        "node.finished",
-                        node=report.node,
-                        ms=report.ms,
-                        action="ran",
-                        changed=report.changed,
-                        summary=report.summary,
-                    )
-            case NodeFailed():
-                self._no_longer_running(current, report.node)
-                if current.ending is None:
-                    current.failed += 1
-                    view.node_failed(report.node, report.problem)
-                    self._publish_run("node.failed", node=report.node, problem=report.problem)
+                current.places = report.nodes
+                self._announce(current, plan_steps(report.nodes, current.cause))
+            case NodeStarted(node=node):
+                current.running.append(node)
+            case NodeFinished(node=node) | NodeFailed(node=node):
+                _remove(current.running, node)
             case NodeBlocked():
-                if current.ending is None:
-                    view.node_blocked(report.node)
-                    self._publish_run("node.blocked", node=report.node, by=report.by)
-            case RunEnded():
-                if report.load_problems:
-                    self._announce([])
-                    if current.ending is None:
-                        self._publish_run("load.failed", problems=report.load_problems)
-                self._finish(report.outcome, [*report.load_problems, *report.problems], report.ms)
+                pass
             case _:
                 assert_never(report)
 
-    def _ready(self, worker: int, report: Ready) -> None:
-        if worker == self._starting:
-            self._starting = None
-            self._failed_starts = 0
-            if self._worker_problem is not None:
-                self._worker_problem = None
-                self._show_project_problems()
+    def _loaded(self, current: _Current, pipeline: _Pipeline, report: Loaded) -> None:
+        """Take in what a worker has read; it may say so several times in the course of a run."""
+        newer, doubtful = {}, []
+        for path, digest in report.files.items():
+            if current.loaded.get(path, digest) != digest:
+                doubtful.append(path)
+            elif self._known.setdefault(path, digest) != digest:
+                if path in current.reported:
+                    doubtful.append(path)
+                else:
+                    newer[path] = digest
+        current.loaded |= report.files
+        pipeline.files |= report.files.keys()
+        self._watch()
+        if newer:
+            if current.cause.kind == "save" and not current.announced:
+                current.cause = merged(current.cause, saved(sorted(newer)))
+            self._take_in(newer, loaded_by=current.pipeline)
+            self._out.append(Look(frozenset(newer)))
+        # A superseded run has a successor, or somebody cancelled that.
+        if doubtful and current.ending != "superseded":
+            self._enqueue(current.pipeline, saved(sorted(doubtful)))
+        if current.ending is None:
+            current.revision = self.revision
+            pipeline.view.date(self.revision)
+        third_party = sorted({*self._third_party, *report.third_party})
+        if third_party != self._third_party:
+            self._third_party = third_party
+            if self._spare is not None:
+                self._out.append(Tell(self._spare, Preload(modules=third_party)))
+
+    def _planned(self, current: _Current, pipeline: _Pipeline, report: Planned) -> None:
+        current.places = report.nodes
+        if current.loaded:
+            pipeline.files = frozenset(current.loaded)
+            self._watch()
+        pipeline.view.plan(report.modules, report.final_vars, report.nodes, report.blocked)
+        self._announce(current, plan_steps(report.nodes, current.cause))
+        for leaf, problem in report.blocked.items():
+            current.failed += 1
+            self._publish_run(current, "node.failed", node=leaf, problem=problem)
+        for message in report.warnings:
+            self._publish_run(current, "warning", message=message)
+
+    def _node(
+        self,
+        current: _Current,
+        view: PipelineView,
+        report: NodeStarted | NodeFinished | NodeFailed | NodeBlocked,
+    ) -> None:
+        match report:
+            case NodeStarted():
+                current.running.append(report.node)
+                view.node_started(report.node)
+                self._publish_run(current, "node.started", node=report.node)
+            case NodeFinished():
+                _remove(current.running, report.node)
+                current.ran += 1
+                view.node_finished(report.node, report.ms, report.summary)
+                self._publish_run(
+                    current,
+                    "node.finished",
+                    node=report.node,
+                    ms=report.ms,
+                    action="ran",
+                    changed=report.changed,
+                    summary=report.summary,
+                )
+            case NodeFailed():
+                _remove(current.running, report.node)
+                # The failure of a node that was told to stop is none of its own.
+                if current.ending is None:
+                    current.failed += 1
+                    view.node_failed(report.node, report.problem)
+                    self._publish_run(
+                        current, "node.failed", node=report.node, problem=report.problem
+                    )
+            case NodeBlocked():
+                if current.ending is None:
+                    view.node_blocked(report.node)
+                    self._publish_run(current, "node.blocked", node=report.node, by=report.by)
+            case _:
+                assert_never(report)
+
+    def _ended(self, current: _Current, pipeline: _Pipeline | None, report: RunEnded) -> None:
+        self._useless_workers = 0
+        if pipeline is not None:
+            pipeline.repeats = 0
+        if report.load_problems and current.ending is None:
+            self._announce(current, [])
+            self._publish_run(current, "load.failed", problems=report.load_problems)
+        self._finish(current, report.outcome, [*report.load_problems, *report.problems], report.ms)
+
+    def _output(self, worker: int, report: Output) -> None:
+        current = self._current
+        fields: dict[str, Any] = {"stream": report.stream, "text": report.text}
+        if report.node:
+            fields["node"] = report.node
+        is_its = current is not None and current.worker == worker
+        if current is None or not is_its or report.run not in (None, current.run):
+            self._publish("output", **fields)
+        elif current.announced:
+            self._publish_run(current, "output", **fields)
+        else:
+            # Of a module that is being loaded: shown at once, though the plan is not known yet.
+            self._publish("output", pipeline=current.pipeline, **fields)
+
+    # -- workers ------------------------------------------------------------------------------
+
+    def _ready(self, worker: int) -> None:
+        if worker != self._starting:
+            return
+        self._starting = None
+        if self._worker_problem is not None:
+            self._worker_problem = None
+            self._show_project_problems()
         if self._worker is None:
             self._worker = worker
-        elif self._spare is None and worker != self._worker:
+        else:
             self._spare = worker
             if self._third_party:
                 self._out.append(Tell(worker, Preload(modules=self._third_party)))
         self._publish("worker.ready")
 
-    def _loaded(self, current: _Current, report: Loaded) -> None:
-        pipeline = self._pipelines[current.pipeline]
-        # A file stays known while it may come back: the last good modules came from it.
-        pipeline.loaded = dict(report.files)
-        doubtful = set()
-        for path, digest in report.files.items():
-            if self._seen.setdefault(path, digest) != digest:
-                doubtful.add(path)
-        if report.third_party and report.third_party != self._third_party:
-            self._third_party = report.third_party
-            if self._spare is not None:
-                self._out.append(Tell(self._spare, Preload(modules=self._third_party)))
-        self._watch()
-        if doubtful and current.ending is None:
-            self._out.append(Look(frozenset(doubtful)))
-
-    def _planned(self, current: _Current, view: PipelineView, report: Planned) -> None:
-        current.places = report.nodes
-        view.plan(report.modules, report.final_vars, report.nodes, report.blocked)
-        if current.ending is not None:
-            view.mark_stale()
-        self._announce([_rerun_step(n, place, current.cause) for n, place in report.nodes.items()])
-        for leaf, problem in report.blocked.items():
-            current.failed += 1
-            self._publish_run("node.failed", node=leaf, problem=problem)
-        for message in report.warnings:
-            self._publish_run("warning", message=message)
-
-    def _no_longer_running(self, current: _Current, node: str) -> None:
-        if node in current.running:
-            current.running.remove(node)
-
-    def _output(self, report: Output) -> None:
-        current = self._current
-        extra: dict[str, object] = {"node": report.node} if report.node else {}
-        if current is not None and report.run in (None, current.run):
-            self._publish_run("output", stream=report.stream, text=report.text, **extra)
-        else:
-            self._publish("output", stream=report.stream, text=report.text, **extra)
-
-    # -- workers ------------------------------------------------------------------------------
-
     def _worker_lost(self, event: WorkerLost) -> None:
         if event.worker == self._starting:
             self._starting = None
-            self._failed_starts += 1
+            self._useless_workers += 1
             self._worker_problem = Problem(
                 kind="worker",
                 message=f"a worker could not start: it {event.reason}. Trying again.",
@@ -634,56 +621,49 @@ class Session:
             self._publish("worker.lost", problem=self._worker_problem)
         elif event.worker == self._spare:
             self._spare = None
+            self._useless_workers += 1
         elif event.worker == self._worker:
             self._worker = None
-            self._working_one_lost(event)
+            if self._current is None:
+                self._useless_workers += 1
+                self._idle_worker_lost(event)
+            else:
+                self._run_lost(self._current, event)
 
-    def _working_one_lost(self, event: WorkerLost) -> None:
-        current = self._current
-        if current is None:
-            problem = Problem(
-                kind="worker",
-                message=f"the idle worker {event.reason}; its values are computed again",
-            )
-            self._publish("worker.lost", problem=problem)
-            self._values_are_gone(except_for=None)
-            return
-        node = current.running[-1] if current.running else None
-        place = event.place or (current.places.get(node) if node else None)
-        where = f" in node {node!r}" if node else " while the modules were loaded"
+    def _idle_worker_lost(self, event: WorkerLost) -> None:
         problem = Problem(
-            kind="worker",
-            message=f"the worker {event.reason}{where}",
-            file=place.file if place else None,
-            line=place.line if place else None,
-            node=node,
+            kind="worker", message=f"the idle worker {event.reason}; its values are lost"
         )
         self._publish("worker.lost", problem=problem)
-        pipeline = self._pipelines.get(current.pipeline)
-        self._values_are_gone(except_for=current.pipeline)
-        self._finish("failed", [problem])
-        if (
-            event.by_kill
-            and pipeline is not None
-            and not pipeline.retried
-            and pipeline.queued is None
-        ):
-            self._enqueue(
-                current.pipeline,
-                Cause(kind="worker", text=f"the worker {event.reason} during run {current.run}"),
-            )
-            pipeline.retried = True
-
-    def _values_are_gone(self, except_for: str | None) -> None:
         for name, pipeline in self._pipelines.items():
             pipeline.view.mark_stale()
-            # Once only: code that brings down an idle worker would do so for ever.
-            if name == except_for or pipeline.queued or pipeline.retried or not pipeline.view.nodes:
-                continue
-            self._enqueue(
-                name, Cause(kind="worker", text="the worker that held the values is gone")
-            )
-            pipeline.retried = True
+            if pipeline.revived and not event.by_kill:
+                # What it left behind brings down an idle worker, and would do so for ever.
+                pipeline.view.end(failed=True, problems=[problem])
+            elif pipeline.view.nodes and not pipeline.brought_down:
+                pipeline.revived = not event.by_kill
+                self._enqueue(name, _VALUES_GONE)
+
+    def _run_lost(self, current: _Current, event: WorkerLost) -> None:
+        node = current.running[-1] if current.running else None
+        where = f" in node {node!r}" if node else " while the modules were loaded"
+        problem = self._problem_of(current, f"the worker {event.reason}{where}", event.place)
+        self._publish("worker.lost", problem=problem)
+        self._finish(current, "failed", [problem], brought_down=True)
+        pipeline = self._pipelines.get(current.pipeline)
+        may_repeat = event.by_kill and current.ending is None
+        if pipeline is not None and may_repeat and pipeline.repeats < MAX_REPEATS:
+            pipeline.repeats += 1
+            text = f"the worker {event.reason} during run {current.run}"
+            self._enqueue(current.pipeline, Cause(kind="worker", text=text))
+        self._run_innocent_again(current.pipeline)
+
+    def _run_innocent_again(self, culprit: str) -> None:
+        """The values of all pipelines are gone; those that never cost a worker get new ones."""
+        for name, pipeline in self._pipelines.items():
+            pipeline.view.mark_stale()
+            if name != culprit and pipeline.view.nodes and not pipeline.brought_down:
+                self._enqueue(name, _VALUES_GONE)
 
     def _end_worker(self) -> None:
         if self._worker is not None:
@@ -693,10 +673,10 @@ class Session:
     # -- telling ------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        files = frozenset().union(*(p.loaded for p in self._pipelines.values()))
+        files = frozenset[str]().union(*(p.files for p in self._pipelines.values()))
         if files != self._watched:
             self._watched = files
-            self._seen = {path: digest for path, digest in self._seen.items() if path in files}
+            self._known = {path: digest for path, digest in self._known.items() if path in files}
             self._out.append(Watch(files))
 
     def _show_project_problems(self) -> None:
@@ -705,9 +685,25 @@ class Session:
         for pipeline in self._pipelines.values():
             pipeline.view.project_problems = wanted
 
-    def _publish_run(self, kind: str, **fields: object) -> None:
-        current = self._current
-        assert current is not None
+    def _problem_of(
+        self,
+        current: _Current,
+        message: str,
+        place: NodePlace | None = None,
+        kind: ProblemKind = "worker",
+    ) -> Problem:
+        """A problem at the node that is running, if any is."""
+        node = current.running[-1] if current.running else None
+        place = place or (current.places.get(node) if node else None)
+        return Problem(
+            kind=kind,
+            message=message,
+            file=place.file if place else None,
+            line=place.line if place else None,
+            node=node,
+        )
+
+    def _publish_run(self, current: _Current, kind: str, **fields: Any) -> None:
         self._publish(
             kind,
             run=current.run,
@@ -716,33 +712,21 @@ class Session:
             **fields,
         )
 
-    def _publish(self, kind: str, revision: int | None = None, **fields: object) -> None:
+    def _publish(self, kind: str, revision: int | None = None, **fields: Any) -> None:
         number = self.revision if revision is None else revision
-        self._out.append(Publish(Event(type=kind, revision=number, **fields)))  # type: ignore[arg-type]
+        self._out.append(Publish(Event(type=kind, revision=number, **fields)))
 
 
-def _rerun_step(node: str, place: NodePlace, cause: Cause) -> PlanStep:
-    reason = Because(
-        kind="rerun",
-        text=f"every node runs at every run; this one because of: {cause.text}",
-        name=node,
-        file=place.file,
-        line=place.line,
-    )
-    return PlanStep(node=node, action="run", because=[reason])
+_VALUES_GONE = Cause(kind="worker", text="the worker that held the values is gone")
 
 
-def _saved_text(files: Sequence[str]) -> str:
-    names = [path.rpartition("/")[2] for path in files]
-    return (
-        f"{names[0]} changed"
-        if len(names) == 1
-        else f"{len(names)} files changed: {', '.join(names[:5])}"
-    )
+def _start_delay(useless_workers: int) -> float:
+    """A single loss costs nothing; if one worker after the other is lost, wait ever longer."""
+    if useless_workers < 2:
+        return 0.0
+    return min(0.25 * 2.0 ** min(useless_workers - 1, 16), MAX_START_DELAY_S)
 
 
-def _merged(first: Cause, second: Cause) -> Cause:
-    if first.kind != second.kind or first.files is None or second.files is None:
-        return second
-    files = sorted({*first.files, *second.files})
-    return Cause(kind=second.kind, text=_saved_text(files), files=files)
+def _remove(running: list[str], node: str) -> None:
+    if node in running:
+        running.remove(node)

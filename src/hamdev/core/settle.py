@@ -46,7 +46,7 @@ class Settle:
         return min(quiet, self._first + self.cap_s)
 
     def take(self, now: float) -> frozenset[str]:
-        """The files that have settled, which are then no longer pending; empty if it is too early."""
+        """All files if they have settled, no longer pending then; none if it is too early."""
         due = self.due_at()
         if due is None or now < due:
             return frozenset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from hamdev.messages import (
     NodePlace,
@@ -52,16 +52,34 @@ class PipelineView:
         return [n.problem for n in self.nodes.values() if isinstance(n.problem, Problem)]
 
     def mark_stale(self) -> None:
-        """Nothing here is known to be current any more."""
+        """Nothing here is known to be current any more, problems no more than values."""
         for name, node in self.nodes.items():
-            if node.state in ("fresh", "queued", "running"):
-                self.nodes[name] = structs.replace(node, state="stale")
+            if node.state != "stale":
+                self.nodes[name] = structs.replace(node, state="stale", problem=UNSET)
+
+    def wait(self) -> None:
+        """A run of this pipeline is going to come."""
+        self.mark_stale()
+        if self.state != "starting":
+            self.state = "running"
+
+    def rest(self) -> None:
+        """No run is going on or going to come."""
+        is_failed = self.problems or self._node_problems()
+        self.state = "failed" if is_failed else "idle"
 
     def begin(self, run: int, revision: int) -> None:
         """A run of this pipeline is about to be loaded."""
         self.run, self.revision, self.state = run, revision, "running"
         self.problems = []
         self.mark_stale()
+
+    def date(self, revision: int) -> None:
+        """The present run turned out to be of a later revision than it began with."""
+        for name, node in self.nodes.items():
+            if node.run == self.run and node.state == "fresh":
+                self.nodes[name] = structs.replace(node, revision=revision)
+        self.revision = revision
 
     def plan(
         self,
@@ -76,7 +94,7 @@ class PipelineView:
         self.nodes = {}
         for name in nodes:
             known = before.get(name) or NodeStatus(state="queued")
-            self.nodes[name] = structs.replace(known, state="queued", problem=_NONE)
+            self.nodes[name] = structs.replace(known, state="queued", problem=UNSET)
         for name, problem in blocked.items():
             known = before.get(name) or NodeStatus(state="blocked")
             self.nodes[name] = structs.replace(known, state="blocked", problem=problem)
@@ -119,6 +137,3 @@ class PipelineView:
     def _set(self, node: str, **changes: object) -> None:
         known = self.nodes.get(node) or NodeStatus(state="queued")
         self.nodes[node] = structs.replace(known, **changes)
-
-
-_NONE = NodeStatus(state="stale").problem
