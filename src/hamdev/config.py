@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -68,6 +70,29 @@ class Settings(_Table, frozen=True, kw_only=True):
     pipelines: dict[str, PipelineSettings] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line of `watch` or `run` says; empty or None: nothing.
+
+    Attributes:
+        pipelines: names of main modules, as typed.
+        with_: additional modules.
+        final_vars: nodes wanted.
+        inputs: runtime inputs by name.
+        config: Hamilton's config.
+        log_level: the level of hamdev's own log lines.
+        log_format: how they look.
+    """
+
+    pipelines: tuple[str, ...] = ()
+    with_: tuple[str, ...] = ()
+    final_vars: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    log_level: LogLevel | None = None
+    log_format: LogFormat | None = None
+
+
 _TABLES: dict[str, type[_Table]] = {"server": ServerSettings, "watch": WatchSettings}
 
 
@@ -114,6 +139,57 @@ def parse_settings(content: bytes, file: str = SETTINGS_NAME) -> Settings:
     return msgspec.convert(data, Settings)
 
 
+def apply_options(settings: Settings, options: Options) -> Settings:
+    """The settings that hold when the command line says `options`; it beats the file.
+
+    Args:
+        settings: the file's.
+        options: their `with_` and `final_vars` replace the file's, `inputs` and `config` are
+            merged with them key by key; all four hold for every pipeline that is served.
+
+    Returns:
+        Settings whose `pipelines` are exactly those to be served: the named ones in the order
+        named, or every table of the file.
+
+    Raises:
+        SettingsError: there is nothing to serve.
+    """
+    given = options.pipelines or tuple(settings.pipelines)
+    if not given:
+        raise SettingsError(
+            None,
+            [
+                "no pipeline to serve. Way out: name one, as in 'hamdev watch PIPELINE', or add "
+                f"a table [pipelines.PIPELINE] to {SETTINGS_NAME}"
+            ],
+        )
+    served = {}
+    for name in given:
+        table = find_name(name, settings.pipelines)
+        served[table or name.replace("-", "_")] = _with_options(
+            settings.pipelines[table] if table else PipelineSettings(), options
+        )
+    server = {
+        key: value
+        for key, value in (("log_level", options.log_level), ("log_format", options.log_format))
+        if value is not None
+    }
+    return Settings(
+        server=msgspec.structs.replace(settings.server, **server),
+        watch=settings.watch,
+        pipelines=served,
+    )
+
+
+def find_name(given: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that a pipeline's name as typed stands for, as the library matches it."""
+    known = set(known)
+    for candidate in (given, given.replace("-", "_"), given.rpartition(".")[2]):
+        if candidate in known:
+            return candidate
+    return None
+
+
 def parse_log_level(value: str) -> LogLevel:
     """`value` as a log level, whatever its case.
 
@@ -124,6 +200,16 @@ def parse_log_level(value: str) -> LogLevel:
     if level not in LOG_LEVELS:
         raise SettingsError(None, [f"unknown log level {value!r}; known: {', '.join(LOG_LEVELS)}"])
     return level  # type: ignore[return-value]  # checked against the Literal's own members
+
+
+def _with_options(table: PipelineSettings, options: Options) -> PipelineSettings:
+    return msgspec.structs.replace(
+        table,
+        with_=options.with_ or table.with_,
+        final_vars=options.final_vars or table.final_vars,
+        inputs={**table.inputs, **options.inputs},
+        config={**table.config, **options.config},
+    )
 
 
 def _mistakes(data: dict[str, Any]) -> list[tuple[str, str]]:

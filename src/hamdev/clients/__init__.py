@@ -1,0 +1,1 @@
+"""What talks to a daemon: the Python clients and the command line."""
