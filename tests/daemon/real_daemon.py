@@ -154,10 +154,10 @@ class Daemon:
             _MARK: self.mark,
         }
         self.clients: list[Client] = []
-        command = [*_COMMAND, "--project", str(root), "watch", *arguments]
+        self.command = [*_COMMAND, "--project", str(root), "watch", *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command,
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
