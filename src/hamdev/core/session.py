@@ -142,6 +142,8 @@ class _Current:
     """The run that a worker is executing.
 
     Attributes:
+        outdated: its pipeline had a newer cause, so what it computes is nobody's current value;
+            that stays so if the run for the newer cause is cancelled.
         loaded: what the worker has read for it so far.
         reported: files that the watcher has reported since the run began.
         announced: its `run.started` is out.
@@ -154,6 +156,7 @@ class _Current:
     cause: Cause
     worker: int
     ending: Ending | None = None
+    outdated: bool = False
     time_problem: Problem | None = None
     interrupted: bool = False
     announced: bool = False
@@ -282,7 +285,7 @@ class Session:
         for name in changed:
             self._enqueue(name, event.cause)
         if self._current is not None and self._current.pipeline in before:
-            self._interrupt("superseded")
+            self._supersede(self._current)
         self._watch()
         self._show_project_problems()
 
@@ -327,7 +330,7 @@ class Session:
             self._next_run += 1
         pipeline.view.wait()
         if self._current is not None and self._current.pipeline == name:
-            self._interrupt("superseded")
+            self._supersede(self._current)
 
     def _drop(self, name: str, pipeline: _Pipeline) -> None:
         """Its queued run will not be. Somebody may wait for it by its number, so say so."""
@@ -370,6 +373,10 @@ class Session:
         self._out.append(Tell(worker, Run(run=queued.run, revision=revision, spec=spec)))
         if spec.timeout_s:
             self._out.append(StartTimer("time", queued.run, spec.timeout_s))
+
+    def _supersede(self, current: _Current) -> None:
+        current.outdated = True
+        self._interrupt("superseded")
 
     def _interrupt(self, ending: Ending) -> None:
         current = self._current
@@ -420,8 +427,8 @@ class Session:
             pipeline.view.end(outcome == "failed", problems)
             if pipeline.queued is not None:
                 pipeline.view.wait()
-            elif outcome == "superseded":
-                # What superseded it was dropped before it began.
+            elif current.outdated:
+                # What made it so was dropped before it began.
                 pipeline.view.mark_stale()
         self._publish_finished(current, outcome, ms)
 
@@ -459,14 +466,14 @@ class Session:
                 case Loaded():
                     if pipeline is not None:
                         self._loaded(current, pipeline, report)
-                case _ if pipeline is None or pipeline.queued or current.ending == "superseded":
-                    self._superseded_run_says(current, report)
+                case _ if pipeline is None or current.outdated:
+                    self._outdated_run_says(current, report)
                 case Planned():
                     self._planned(current, pipeline, report)
                 case _:
                     self._node(current, pipeline.view, report)
 
-    def _superseded_run_says(
+    def _outdated_run_says(
         self,
         current: _Current,
         report: Planned | NodeStarted | NodeFinished | NodeFailed | NodeBlocked,
@@ -504,10 +511,10 @@ class Session:
                 current.cause = merged(current.cause, saved(sorted(newer)))
             self._take_in(newer, loaded_by=current.pipeline)
             self._out.append(Look(frozenset(newer)))
-        # A superseded run has a successor, or somebody cancelled that.
-        if doubtful and current.ending != "superseded":
+        # An outdated run has a successor, or somebody cancelled that.
+        if doubtful and not current.outdated:
             self._enqueue(current.pipeline, saved(sorted(doubtful)))
-        if current.ending is None:
+        if not current.outdated:
             current.revision = self.revision
             pipeline.view.date(self.revision)
         third_party = sorted({*self._third_party, *report.third_party})
