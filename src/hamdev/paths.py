@@ -39,7 +39,7 @@ def project_key(project: Path) -> str:
 
 
 def runtime_folder() -> Path:
-    """The folder for sockets: `$XDG_RUNTIME_DIR/hamdev`, else `hamdev` in the user's cache folder."""
+    """The folder for sockets: `$XDG_RUNTIME_DIR/hamdev`, else one in the user's cache folder."""
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "hamdev"
     from platformdirs import user_cache_path
@@ -48,7 +48,7 @@ def runtime_folder() -> Path:
 
 
 def default_socket(project: Path) -> Path:
-    """The socket's path by the contract: `$HAMDEV_SOCKET`, else a short name in the runtime folder."""
+    """The socket's path: `$HAMDEV_SOCKET`, else a short name in the runtime folder."""
     if explicit := os.environ.get("HAMDEV_SOCKET"):
         return Path(explicit)
     return runtime_folder() / f"{project_key(project)}.sock"

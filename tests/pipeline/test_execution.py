@@ -266,7 +266,8 @@ def test_nodes_see_the_context_of_the_caller(project, execute, monkeypatch):
     monkeypatch.setattr(builtins, "variable", variable, raising=False)
     project.write(
         "main",
-        "async def a() -> str:\n    return variable.get()\ndef b() -> str:\n    return variable.get()\n",
+        "async def a() -> str:\n    return variable.get()\n"
+        "def b() -> str:\n    return variable.get()\n",
     )
     token = variable.set("the caller's")
     try:
@@ -407,7 +408,7 @@ async def test_a_run_over_its_time_leaves_no_task(project, ran):
     never = asyncio.Event()
     never.set()
     project.write("main", SIBLINGS.replace("raise RuntimeError", "await asyncio.Event().wait() #"))
-    with pytest.raises(RunTimeoutError, match="timeout_s=0.05"):
+    with pytest.raises(RunTimeoutError, match=r"timeout_s=0\.05"):
         await project.manager().run_async("main", inputs={"started": never}, timeout_s=0.05)
     assert ran == ["sibling ended"]
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -434,7 +435,7 @@ def test_time_limit_between_nodes_and_while_awaiting(project, execute):
     project.write(
         "main", "import asyncio\nasync def a() -> int:\n    await asyncio.Event().wait()\n"
     )
-    with pytest.raises(RunTimeoutError, match="time limit|timeout_s"):
+    with pytest.raises(RunTimeoutError, match=r"time limit|timeout_s"):
         execute(project.manager(), "main", timeout_s=0.02)
 
 

@@ -198,8 +198,8 @@ def refuse_dynamic(nodes: Iterable[Node]) -> None:
         if node.node_role.name in {"EXPAND", "COLLECT"}:
             raise GraphError(
                 f"node {node.name!r} is Parallelizable[] or Collect[], which needs Hamilton's "
-                "dynamic execution; pipelines here are executed node by node. Way out: return a list, and "
-                "loop over it in the next node.",
+                "dynamic execution; pipelines here are executed node by node. Way out: return a "
+                "list, and loop over it in the next node.",
                 node=node.name,
             )
 
