@@ -21,6 +21,7 @@ from hamilton.lifecycle import base as lifecycle
 from hamilton.node import Node
 
 from hamdev.errors import RunTimeoutError
+from hamdev.pipeline.composition import Composition
 from hamdev.pipeline.executors import CallElsewhere
 from hamdev.pipeline.graphs import OrderedGraph
 from hamdev.pipeline.observe import Observer, current_node
@@ -44,15 +45,21 @@ class AsyncExecution:
         modules: in the order in which later ones win.
         config: Hamilton's config.
         adapters: lifecycle adapters, checked by `adapters.require_async`.
+        composition: keeps what it can for the next DAG; one of its own without it.
 
     Attributes:
         graph: the composed DAG.
     """
 
     def __init__(
-        self, modules: Sequence[ModuleType], config: Mapping[str, Any], adapters: Sequence[Any]
+        self,
+        modules: Sequence[ModuleType],
+        config: Mapping[str, Any],
+        adapters: Sequence[Any],
+        composition: Composition | None = None,
     ) -> None:
-        self._driver = _Driver(dict(config), modules, lifecycle.LifecycleAdapterSet(*adapters))
+        adapter_set = lifecycle.LifecycleAdapterSet(*adapters)
+        self._driver = _Driver(dict(config), modules, adapter_set, composition or Composition())
         self.graph = self._driver.graph
 
     async def execute(
@@ -138,6 +145,7 @@ class _Driver(async_driver.AsyncDriver):  # type: ignore[misc]  # Hamilton ships
         config: dict[str, Any],
         modules: Sequence[ModuleType],
         adapters: lifecycle.LifecycleAdapterSet,
+        composition: Composition,
     ) -> None:
         self.tasks = _NodeTasks(adapters)
         for hook in _NODE_HOOKS:  # fired by the tasks, with real values
@@ -148,10 +156,16 @@ class _Driver(async_driver.AsyncDriver):  # type: ignore[misc]  # Hamilton ships
         adapters.sync_methods["do_build_result"] = [self.tasks]
         adapters.sync_hooks.pop("post_graph_execute", None)
         adapters.async_hooks["post_graph_execute"] = [self.tasks]
-        driver.Driver.__init__(
-            self, config, *modules, adapter=adapters, allow_module_overrides=True
-        )
-        self.graph = OrderedGraph(self.graph.nodes, self.graph.config, adapters)
+        # The base class composes no modules, so its empty DAG is none to show or to validate.
+        constructed = adapters.sync_hooks.pop("post_graph_construct", [])
+        validators, adapters.sync_validators = adapters.sync_validators, {}
+        driver.Driver.__init__(self, config, adapter=adapters)
+        adapters.sync_validators = validators
+        self.graph_modules = modules
+        self.graph = OrderedGraph(composition.nodes(modules, config, adapters), config, adapters)
+        self._perform_graph_validations(adapters, graph=self.graph, graph_modules=modules)
+        for hook in constructed:
+            hook.post_graph_construct(graph=self.graph, modules=modules, config=config)
         self.initialized = False
 
 
