@@ -1,0 +1,194 @@
+"""What must run, and because of what: nodes and what is remembered of them → steps.
+
+A node is reused if its code version, the values of its inputs and the files that it read are those
+that its remembered value was made from. Values are compared by *tokens*: equal tokens mean values
+that no node can tell apart.
+
+A node below one that runs is planned to run, but that is not certain: if the upstream value turns
+out to be the one of last time, its token is too, and the node is reused during the run after all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hamdev.messages import Because
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """A node of the DAG, as far as the plan is concerned.
+
+    Attributes:
+        name: of the node.
+        version: stands for the meaning of its code.
+        inputs: the nodes and outside values that it takes.
+        never_reused: why its value is never reused; empty if it may be.
+        ignored: inputs whose values do not count.
+    """
+
+    name: str
+    version: str
+    inputs: tuple[str, ...]
+    never_reused: str = ""
+    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a remembered value was made from.
+
+    Attributes:
+        version: the node's code version.
+        inputs: input name → the token its value had.
+        token: of the value itself.
+        run: which run computed it.
+        changed_files: files that the node read and that hold something else by now.
+        has_value: False if the value itself was given up to save memory.
+        spoilt: how the value was changed after it was made; empty if it was not.
+    """
+
+    version: str
+    inputs: Mapping[str, bytes]
+    token: bytes
+    run: int
+    changed_files: tuple[str, ...] = ()
+    has_value: bool = True
+    spoilt: str = ""
+
+
+@dataclass(slots=True)
+class Step:
+    """What is going to happen to one node.
+
+    Attributes:
+        is_certain: False if the node is reused after all should its inputs turn out unchanged.
+    """
+
+    node: str
+    action: Literal["run", "reuse"]
+    because: list[Because] = field(default_factory=list)
+    is_certain: bool = True
+
+
+Explain = Callable[[str], list[Because]]
+
+
+def plan(
+    nodes: Sequence[PlannedNode],
+    known: Mapping[str, Known],
+    outside: Mapping[str, bytes],
+    wanted: Collection[str],
+    forced: Mapping[str, Because],
+    explain: Explain,
+) -> dict[str, Step]:
+    """A step for each node, in the order of `nodes`.
+
+    Args:
+        nodes: all nodes that the wanted ones need, each after its inputs.
+        known: node name → what is remembered of it.
+        outside: name of an input, config value or override → the token of its value.
+        wanted: nodes whose values are asked for.
+        forced: nodes that run whatever is remembered → because of what.
+        explain: tells what changed in the code of a node.
+    """
+    tokens: dict[str, bytes | None] = dict(outside)
+    steps: dict[str, Step] = {}
+    for node in nodes:
+        step = steps[node.name] = _step(node, known.get(node.name), tokens, forced, explain)
+        tokens[node.name] = known[node.name].token if step.action == "reuse" else None
+    _run_what_was_given_up(nodes, steps, known, wanted)
+    return steps
+
+
+def is_same(node: PlannedNode, known: Known, tokens: Mapping[str, bytes | None]) -> bool:
+    """Whether the remembered value is what running the node now would give."""
+    return (
+        not node.never_reused
+        and not known.changed_files
+        and not known.spoilt
+        and known.version == node.version
+        and not _changed_inputs(node, known, tokens)
+        and not _open_inputs(node, tokens)
+    )
+
+
+def _step(
+    node: PlannedNode,
+    known: Known | None,
+    tokens: Mapping[str, bytes | None],
+    forced: Mapping[str, Because],
+    explain: Explain,
+) -> Step:
+    if node.name in forced:
+        return Step(node.name, "run", [forced[node.name]])
+    if known is None:
+        return Step(node.name, "run", [Because(kind="new", text="there is no value of it yet")])
+    if known.version != node.version:
+        return Step(node.name, "run", explain(node.name))
+    if node.never_reused:
+        return Step(node.name, "run", [Because(kind="never", text=node.never_reused)])
+    if known.spoilt:
+        return Step(node.name, "run", [Because(kind="spoilt", text=known.spoilt)])
+    if known.changed_files:
+        because = [
+            Because(kind="file", text=f"a file that it read has changed: {file}", file=file)
+            for file in known.changed_files
+        ]
+        return Step(node.name, "run", because)
+    if changed := _changed_inputs(node, known, tokens):
+        because = [
+            Because(kind="input", name=name, text=f"its input {name!r} has another value")
+            for name in changed
+        ]
+        return Step(node.name, "run", because)
+    if open_inputs := _open_inputs(node, tokens):
+        because = [
+            Because(kind="upstream", name=name, text=f"{name!r}, which it depends on, runs")
+            for name in open_inputs
+        ]
+        return Step(node.name, "run", because, is_certain=False)
+    text = f"nothing that it depends on has changed since run {known.run}"
+    return Step(node.name, "reuse", [Because(kind="unchanged", text=text)])
+
+
+def _changed_inputs(
+    node: PlannedNode, known: Known, tokens: Mapping[str, bytes | None]
+) -> list[str]:
+    present = {name for name in node.inputs if name in tokens} - node.ignored
+    changed = present ^ (known.inputs.keys() - node.ignored)
+    changed |= {
+        name
+        for name in present - changed
+        if (token := tokens[name]) is not None and token != known.inputs[name]
+    }
+    return sorted(changed)
+
+
+def _open_inputs(node: PlannedNode, tokens: Mapping[str, bytes | None]) -> list[str]:
+    """Inputs whose values are not known before the run."""
+    return [
+        name
+        for name in node.inputs
+        if name not in node.ignored and name in tokens and tokens[name] is None
+    ]
+
+
+def _run_what_was_given_up(
+    nodes: Sequence[PlannedNode],
+    steps: Mapping[str, Step],
+    known: Mapping[str, Known],
+    wanted: Iterable[str],
+) -> None:
+    needed = set(wanted)
+    for node in reversed(nodes):
+        step = steps[node.name]
+        if step.action == "reuse" and node.name in needed and not known[node.name].has_value:
+            step.action = "run"
+            step.because = [
+                Because(kind="given-up", text="its value was given up to save memory")
+            ]
+        if step.action == "run":
+            needed.update(node.inputs)

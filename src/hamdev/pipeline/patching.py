@@ -1,0 +1,293 @@
+"""Bringing loaded modules up to date in place: only statements with another meaning run again.
+
+A reload that executes whole modules makes new classes, sentinels and functions of what did not
+change. Remembered values of the old classes would then fail `isinstance`, and Hamilton would have
+to look at every function again. So where the code versions tell exactly what a save changed, just
+those statements are executed, in the module's own namespace, and everything else stays the very
+same object. Where they do not, nothing is patched and the caller reloads as a whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from hamdev.core.definitions import EFFECTS, Definitions, ModuleText, read_definitions
+from hamdev.core.versions import Codebase
+from hamdev.pipeline.sources import Source, prime_linecache
+from hamdev.pipeline.statements import Layout, TopLevel, read_layout
+
+
+class NotPatchableError(Exception):
+    """The change is one that has to be loaded as a whole; the text says why."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One module as it was executed.
+
+    Attributes:
+        source: the text.
+        layout: its statements.
+        versions: name → the version that it had when it was executed.
+    """
+
+    source: Source
+    layout: Layout
+    versions: Mapping[str, str]
+
+
+@dataclass
+class Patch:
+    """What is to be executed again, and how to undo it.
+
+    Attributes:
+        codebase: of the texts after the patch.
+        loaded: module name → how it then stands.
+        statements: module name → the statements to execute, in order of dependency.
+        removed: module name → names to take out.
+        moved: module name → what only stands elsewhere in the file now, as (before, after).
+    """
+
+    codebase: Codebase
+    loaded: dict[str, Loaded]
+    statements: dict[str, list[TopLevel]] = field(default_factory=dict)
+    removed: dict[str, set[str]] = field(default_factory=dict)
+    moved: dict[str, list[tuple[TopLevel, TopLevel]]] = field(default_factory=dict)
+    _namespaces: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _codes: list[tuple[FunctionType, CodeType]] = field(default_factory=list)
+
+    def apply(self, modules: Mapping[str, ModuleType], before: Mapping[str, Loaded]) -> None:
+        """Execute it; if that raises, or for any other reason, `undo` puts everything back."""
+        for name in self.statements.keys() | self.removed.keys():
+            self._namespaces[name] = dict(vars(modules[name]))
+        for name in self.removed:
+            for gone in self.removed[name]:
+                vars(modules[name]).pop(gone, None)
+        for name, statements in self.statements.items():
+            state = self.loaded[name]
+            prime_linecache(state.source)
+            code = state.layout.compiled(statements, state.source.file)
+            execute(code, vars(modules[name]))
+        for name, pairs in self.moved.items():
+            state = self.loaded[name]
+            prime_linecache(state.source)
+            for old, new in pairs:
+                self._move(modules[name], old, new, before[name].layout, state)
+
+    def undo(self, modules: Mapping[str, ModuleType], before: Mapping[str, Loaded]) -> None:
+        """Put everything back as it was."""
+        for name, namespace in self._namespaces.items():
+            vars(modules[name]).clear()
+            vars(modules[name]).update(namespace)
+        for function, code in self._codes:
+            function.__code__ = code
+        for name in self.loaded.keys() & before.keys():
+            prime_linecache(before[name].source)
+
+    def _move(
+        self, module: ModuleType, old: TopLevel, new: TopLevel, before: Layout, state: Loaded
+    ) -> None:
+        """Let code that stayed the same know its new lines, for tracebacks and the DAG's places."""
+        functions = list(_functions(vars(module).get(new.names[0]), state.source.file))
+        if before.text_of(old) == state.layout.text_of(new):
+            by = new.first_line - old.first_line
+            replaced = {function: _shifted(function.__code__, by) for function in functions}
+        else:
+            codes = dict(_codes(state.layout.compiled([new], state.source.file)))
+            replaced = {f: codes.get(f.__code__.co_qualname, f.__code__) for f in functions}
+        for function, code in replaced.items():
+            if code.co_freevars == function.__code__.co_freevars:
+                self._codes.append((function, function.__code__))
+                function.__code__ = code
+
+
+def execute(code: CodeType, namespace: dict[str, Any]) -> None:
+    """Execute statements of a user's module in its namespace."""
+    exec(code, namespace)
+
+
+def user_code_callers() -> list[CodeType]:
+    """The code of what executes a user's statements."""
+    return [execute.__code__]
+
+
+class Definer:
+    """Reads definitions and layouts, each text once."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, str], tuple[Definitions, Layout]] = {}
+
+    def read(self, module: str, source: Source) -> tuple[Definitions, Layout]:
+        """What a module's text defines, and its statements.
+
+        Raises:
+            SyntaxError: it does not parse.
+        """
+        key = (module, source.sha256)
+        if key not in self._read:
+            is_package = Path(source.file).name == "__init__.py"
+            text = ModuleText(module, source.file, source.text, is_package)
+            self._read[key] = read_definitions(text), read_layout(source.text)
+        return self._read[key]
+
+    def keep(self, sources: Mapping[str, Source]) -> None:
+        """Forget all texts but these."""
+        kept = {(module, source.sha256) for module, source in sources.items()}
+        self._read = {key: found for key, found in self._read.items() if key in kept}
+
+
+def plan_patch(
+    codebase: Codebase,
+    before: Mapping[str, Loaded],
+    changed: Mapping[str, Source],
+    reached: Iterable[str],
+    definer: Definer,
+) -> Patch:
+    """What to execute so that loaded modules are as their present texts say.
+
+    Args:
+        codebase: of the texts as they were loaded.
+        before: module name → how it was executed.
+        changed: module name → its new text.
+        reached: modules that matter; others may stay behind.
+        definer: reads texts.
+
+    Raises:
+        NotPatchableError: the change cannot be told apart exactly enough.
+        SyntaxError: a text does not parse.
+    """
+    read = {name: definer.read(name, source) for name, source in changed.items()}
+    after = codebase.updated({name: definitions for name, (definitions, _) in read.items()})
+    patch = Patch(after, {})
+    for name in _in_order(reached, after):
+        if name not in before:
+            continue
+        known = before[name]
+        definitions = after.modules[name]
+        versions = {n: after.version(name, n) for n in [*definitions.table, EFFECTS]}
+        source = changed.get(name, known.source)
+        layout = read[name][1] if name in read else known.layout
+        if source is known.source and versions == known.versions:
+            continue
+        patch.loaded[name] = Loaded(source, layout, versions)
+        _compare(name, known, patch.loaded[name], patch)
+    return patch
+
+
+def first_load(name: str, source: Source, codebase: Codebase, definer: Definer) -> Loaded:
+    """A module as it stands right after it was executed as a whole."""
+    definitions, layout = definer.read(name, source)
+    versions = {n: codebase.version(name, n) for n in [*definitions.table, EFFECTS]}
+    return Loaded(source, layout, versions)
+
+
+def _in_order(names: Iterable[str], codebase: Codebase) -> list[str]:
+    """Modules, each after those that it imports; of a circle, in some order."""
+    wanted = sorted(names)
+    inside = set(wanted)
+    ordered: list[str] = []
+    seen: set[str] = set()
+    for start in wanted:
+        stack = [(start, False)]
+        while stack:
+            name, is_done = stack.pop()
+            if is_done:
+                ordered.append(name)
+                continue
+            if name in seen:
+                continue
+            seen.add(name)
+            stack.append((name, True))
+            if name in codebase.modules:
+                for load in reversed(codebase.modules[name].loads):
+                    if load in inside and load not in seen:
+                        stack.append((load, False))
+    return ordered
+
+
+def _compare(name: str, known: Loaded, new: Loaded, patch: Patch) -> None:
+    old_names, new_names = known.layout.by_name(), new.layout.by_name()
+    if known.versions.get(EFFECTS) != new.versions.get(EFFECTS):
+        raise NotPatchableError(f"a statement of {name!r} with effects has changed")
+    if known.layout.flags != new.layout.flags:
+        raise NotPatchableError(f"the __future__ imports of {name!r} have changed")
+    stale = {n for n, version in new.versions.items() if known.versions.get(n) != version}
+    removed = known.versions.keys() - new.versions.keys()
+    for gone in (removed | stale) & old_names.keys():
+        if not all(statement.is_plain for statement in old_names[gone]):
+            raise NotPatchableError(f"{gone!r} of {name!r} is bound in an unusual way")
+    statements = []
+    for statement in new.layout.statements:
+        concerned = stale & set(statement.names)
+        if not concerned:
+            continue
+        if not statement.is_plain:
+            raise NotPatchableError(f"{sorted(concerned)} of {name!r} are bound in an unusual way")
+        if concerned != set(statement.names) and not _is_import(statement):
+            raise NotPatchableError(f"{sorted(concerned)} of {name!r} are bound with other names")
+        statements.append(statement)
+    if unbound := stale - {n for statement in statements for n in statement.names}:
+        unbound &= new_names.keys() | old_names.keys()
+        if unbound:
+            raise NotPatchableError(f"{sorted(unbound)} of {name!r} cannot be executed alone")
+    if statements:
+        patch.statements[name] = statements
+    if removed:
+        patch.removed[name] = set(removed)
+    moved = []
+    for unchanged in new.versions.keys() - stale:
+        pair = old_names.get(unchanged, ()), new_names.get(unchanged, ())
+        if len(pair[0]) != 1 or len(pair[1]) != 1:
+            continue
+        old, now = pair[0][0], pair[1][0]
+        if old.first_line != now.first_line or known.layout.text_of(old) != new.layout.text_of(now):
+            moved.append((old, now))
+    if moved:
+        patch.moved[name] = moved
+
+
+def _is_import(statement: TopLevel) -> bool:
+    return type(statement.node).__name__ in ("Import", "ImportFrom")
+
+
+def _functions(value: Any, file: str) -> Iterable[FunctionType]:
+    """The Python functions behind a top-level name that are defined in `file`."""
+    todo, seen = [value], set()
+    while todo:
+        current = todo.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        if isinstance(current, FunctionType):
+            if current.__code__.co_filename == file:
+                yield current
+            todo.append(getattr(current, "__wrapped__", None))
+        elif isinstance(current, staticmethod | classmethod):
+            todo.append(current.__func__)
+        elif isinstance(current, property):
+            todo += [current.fget, current.fset, current.fdel]
+        elif isinstance(current, type) and current.__module__ in sys.modules:
+            if getattr(sys.modules[current.__module__], "__file__", None) == file:
+                todo += list(vars(current).values())
+        elif hasattr(current, "__wrapped__"):
+            todo.append(current.__wrapped__)
+
+
+def _shifted(code: CodeType, by: int) -> CodeType:
+    constants = tuple(
+        _shifted(constant, by) if isinstance(constant, CodeType) else constant
+        for constant in code.co_consts
+    )
+    return code.replace(co_firstlineno=code.co_firstlineno + by, co_consts=constants)
+
+
+def _codes(code: CodeType) -> Iterable[tuple[str, CodeType]]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant.co_qualname, constant
+            yield from _codes(constant)
