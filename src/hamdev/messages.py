@@ -331,7 +331,8 @@ class Fetched(_Tagged, frozen=True, kw_only=True):
     """The answer to `Fetch`: a value, a file, or the reason why there is neither.
 
     Attributes:
-        value: the JSON value for `json`, text for `text` and `csv`, base64 for the others.
+        value: JSON text: of the value itself for `json`, of its text for `text` and `csv`, of
+            base64 for the others.
         path: the file that holds the value's bytes.
         missing: there is no value of this node yet.
         formats: set if the value cannot be given in the wanted format: those that it allows.
@@ -342,7 +343,7 @@ class Fetched(_Tagged, frozen=True, kw_only=True):
     run: int | None = None
     type: str | None = None
     media_type: str | None = None
-    value: msgspec.Raw | None = None
+    value: str | None = None
     path: str | None = None
     bytes: int | None = None
     missing: bool = False

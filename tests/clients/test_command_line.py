@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.clients.conftest import HAMDEV, LIMIT_S, Run
-from tests.conftest import ProjectOnDisk
+from client_processes import HAMDEV, LIMIT_S, Run
+
+if TYPE_CHECKING:
+    from tests.conftest import ProjectOnDisk
 
 COMMANDS = [
     "watch",

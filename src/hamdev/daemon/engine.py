@@ -202,7 +202,9 @@ class Engine:
     def _publish(self, event: Event) -> None:
         self.hub.publish(event)
         if event.type == "run.started" and isinstance(event.pipeline, str):
-            self._wanted = frozenset(self.session.statuses()[event.pipeline].final_vars)
+            # One that was just removed still has its runs' ends reported.
+            status = self.session.statuses().get(event.pipeline)
+            self._wanted = frozenset(status.final_vars if status else ())
         self._log.log_event(event, self._wanted)
 
     async def _time(self, timer: StartTimer) -> None:

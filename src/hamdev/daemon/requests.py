@@ -271,4 +271,5 @@ def _result(node: str, fetched: Fetched) -> dict[str, Any]:
     }
     if fetched.path is not None:
         return {**result, "path": fetched.path, "bytes": fetched.bytes}
-    return {**result, "value": fetched.value}
+    assert fetched.value is not None
+    return {**result, "value": msgspec.Raw(fetched.value)}

@@ -193,15 +193,16 @@ class _Connection:
         *,
         task_status: anyio.abc.TaskStatus[None],
     ) -> None:
-        with scope, self._hub.subscription(params.since) as subscription:
+        with self._hub.subscription(params.since) as subscription:
             result: dict[str, Any] = {"seq": self._hub.seq, "fresh": subscription.is_fresh}
             if subscription.is_fresh:
                 result["snapshot"] = self._requests.snapshot()
             task_status.started()
             if request.has_id:
                 await self._answer(result_line(request.id, result))
-            while True:
-                await self._answer(await subscription.next())
+            with scope:
+                while True:
+                    await self._answer(await subscription.next())
 
     async def _answer(self, line: bytes) -> None:
         async with self._sending:

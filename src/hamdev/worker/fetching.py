@@ -22,11 +22,12 @@ def fetched(command: Fetch, memory: Memory) -> Fetched:
     try:
         content, media_type = render(remembered.value, command.format)
         path: str | None = None
-        inline: msgspec.Raw | None = None
-        if len(content) > command.inline_bytes:
-            path = _written(content, command)
-        else:
+        inline: str | None = None
+        if len(content) <= command.inline_bytes:
             inline = _inline(content, command.format)
+        # A line of the protocol is bounded, and escapes make text longer.
+        if inline is None or len(inline.encode()) > 2 * command.inline_bytes:
+            inline, path = None, _written(content, command)
     except NoSuchFormatError as error:
         return Fetched(request=command.request, formats=error.formats, error=str(error))
     except BaseException as error:
@@ -44,15 +45,16 @@ def fetched(command: Fetch, memory: Memory) -> Fetched:
     )
 
 
-def _inline(content: bytes, format: str) -> msgspec.Raw:
+def _inline(content: bytes, format: str) -> str:
+    """`content` as JSON text."""
     if format == "json":
-        return msgspec.Raw(content)
+        return content.decode("utf-8")
     text = (
         base64.b64encode(content).decode("ascii")
         if format in BINARY
         else content.decode("utf-8", errors="replace")
     )
-    return msgspec.Raw(msgspec.json.encode(text))
+    return msgspec.json.encode(text).decode("utf-8")
 
 
 def _written(content: bytes, command: Fetch) -> str:

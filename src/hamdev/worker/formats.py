@@ -60,12 +60,10 @@ def render(value: Any, format: str) -> tuple[bytes, str]:
         raise NoSuchFormatError(format, value, available(value), "there is no such format")
     try:
         return _MAKERS[format](value), MEDIA_TYPES[format]
-    except _Unfit as reason:
-        raise NoSuchFormatError(format, value, available(value), str(reason)) from None
     except Exception as error:
-        raise NoSuchFormatError(
-            format, value, [f for f in available(value) if f != format], repr(error)
-        ) from error
+        reason = str(error) if isinstance(error, _Unfit) else repr(error)
+        others = [f for f in available(value) if f != format]
+        raise NoSuchFormatError(format, value, others, reason) from error
 
 
 def available(value: Any) -> list[str]:

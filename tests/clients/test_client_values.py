@@ -4,13 +4,15 @@ import pickle
 import sys
 from base64 import b64encode
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.conftest import ProjectOnDisk
 
 from hamdev.clients.values import bytes_in, object_from
 from hamdev.errors import HamdevError
+
+if TYPE_CHECKING:
+    from tests.conftest import ProjectOnDisk
 
 
 def pickled(content: bytes) -> dict[str, Any]:
