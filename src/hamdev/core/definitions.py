@@ -232,9 +232,7 @@ def _is_main(test: ast.expr) -> bool:
     return False
 
 
-def _read_statements(
-    module: ModuleText, parts: Sequence[_Part]
-) -> tuple[list[Statement], bytes]:
+def _read_statements(module: ModuleText, parts: Sequence[_Part]) -> tuple[list[Statement], bytes]:
     package = module.name if module.is_package else module.name.rpartition(".")[0]
     imported, defined = _top_level_names([part.node for part in parts], package)
     reader = StatementReader(module.name, module.is_package, imported, defined)
@@ -252,9 +250,7 @@ def _read_statements(
     return statements, ",".join(sorted(future)).encode()
 
 
-def _top_level_names(
-    nodes: list[ast.stmt], package: str
-) -> tuple[dict[str, set[str]], set[str]]:
+def _top_level_names(nodes: list[ast.stmt], package: str) -> tuple[dict[str, set[str]], set[str]]:
     """Names that imports at the top level bind → what they stand for; and the other names."""
     imported: dict[str, set[str]] = {}
     defined: set[str] = set()

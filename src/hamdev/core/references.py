@@ -144,7 +144,11 @@ class Resolver:
         targets = frozenset(key for key in found if key[0])
         if how not in (CHANGE, STORE):  # then a name that nobody defines is a builtin function
             targets = frozenset(key for key in targets if self._is_bound(key))
-        return Change(targets, how, use.lazy, is_module, use.path[-1:] == (CALLED,)) if targets else None
+        return (
+            Change(targets, how, use.lazy, is_module, use.path[-1:] == (CALLED,))
+            if targets
+            else None
+        )
 
     def _is_bound(self, key: Key) -> bool:
         definitions = self._modules.get(key[0])

@@ -57,7 +57,9 @@ _EFFECTFUL = re.compile(
     r"^(_?set_|seed$|use$|config|init|install|patch|enable|disable|filterwarnings|simplefilter"
     r"|reset_|register|setrecursionlimit|setlocale|chdir|putenv|update$|load_dotenv|basicConfig)"
 )
-_RANDOM = frozenset({"random", "rand", "randn", "randint", "choice", "shuffle", "uniform", "normal"})
+_RANDOM = frozenset(
+    {"random", "rand", "randn", "randint", "choice", "shuffle", "uniform", "normal"}
+)
 _TEXT_ATTRIBUTES = frozenset(
     "__code__ f_lineno f_code f_back co_code co_firstlineno co_lines co_consts tb_lineno getsource "
     "getsourcelines getsourcefile findsource getcomments _getframe currentframe getframeinfo "
@@ -1070,7 +1072,14 @@ def _is_fresh(value: ast.AST) -> bool:
 
 
 def _is_builtin_type(value: ast.AST) -> bool:
-    return isinstance(value, ast.Name) and value.id in ("list", "dict", "set", "int", "float", "str")
+    return isinstance(value, ast.Name) and value.id in (
+        "list",
+        "dict",
+        "set",
+        "int",
+        "float",
+        "str",
+    )
 
 
 def _is_globals(value: ast.AST) -> bool:

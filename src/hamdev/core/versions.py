@@ -24,7 +24,17 @@ from typing import Literal
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
 from hamdev.core.graph import merkle, reachable, reverse
 from hamdev.core.references import EVERYTHING, PYTHON, Change, Key, Links, Resolver
-from hamdev.core.statements import CALL, CHANGE, DECORATE, DOCS, PASS, RETURN, QUIET_READERS, STORE, TEXT
+from hamdev.core.statements import (
+    CALL,
+    CHANGE,
+    DECORATE,
+    DOCS,
+    PASS,
+    RETURN,
+    QUIET_READERS,
+    STORE,
+    TEXT,
+)
 
 ALL_EFFECTS: Key = ("", EFFECTS)
 
