@@ -1,0 +1,504 @@
+"""The code version of every definition of a project: a digest of all that its meaning depends on.
+
+Theory. Definitions are the vertices of a graph; an edge leads to what a definition's meaning
+depends on. A version is the digest of everything that can be reached, so it changes exactly when
+something in there does. Most edges are references. Three kinds are not:
+
+- What a definition may *change* leads back to the definition: a registry depends on the functions
+  that are registered in it, a mutated constant on those who mutate it.
+- A statement with effects beyond its module (`pd.set_option`) is part of every version.
+- What cannot be told from the text leads to a whole module, or to everything.
+
+When in doubt there is an edge: a needless rerun is a cost, a stale value is a lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
+from hamdev.core.graph import merkle, reachable, reverse
+from hamdev.core.references import EVERYTHING, PYTHON, Change, Key, Links, Resolver
+from hamdev.core.statements import (
+    CALL,
+    CHANGE,
+    DECORATE,
+    DOCS,
+    PASS,
+    RETURN,
+    QUIET_READERS,
+    STORE,
+    TEXT,
+)
+
+ALL_EFFECTS: Key = ("", EFFECTS)
+
+
+class Codebase:
+    """All modules of a project, and from them the version of each definition.
+
+    Args:
+        modules: module name → its definitions. Namespace packages need not be given.
+        outside: import name of something installed outside the project → a token that changes
+            when that changes, such as a distribution's version. The name "" stands for Python.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, Definitions],
+        outside: Mapping[str, str],
+        _previous: Codebase | None = None,
+    ) -> None:
+        self.modules = dict(modules)
+        self.outside = dict(outside)
+        self._links = self._resolve(_previous)
+        self._previous = _previous
+        self._edges = self._all_edges()
+        self._orders: dict[Key, bytes] = {}
+        self._foreign_changers: set[Key] = set()
+        self._add_changes()
+        self._add_effects()
+        self._digests = self._merkle(0)
+        self._exact: dict[int, dict[Key, bytes]] = {}
+
+    def updated(
+        self, changed: Mapping[str, Definitions | None], outside: Mapping[str, str] | None = None
+    ) -> Codebase:
+        """The codebase after some modules changed; what is unchanged is not worked out again.
+
+        Args:
+            changed: module name → its new definitions, or None if it is gone.
+            outside: as for the class, if it changed.
+        """
+        modules = {**self.modules, **changed}
+        return Codebase(
+            {name: found for name, found in modules.items() if found is not None},
+            self.outside if outside is None else outside,
+            self,
+        )
+
+    def version(self, module: str, name: str) -> str:
+        """A hex digest of everything that the meaning of `name` depends on.
+
+        Args:
+            module: the module's name.
+            name: a top-level name of it, or a nested one (`Class.method`), which has its owner's
+                version. For a name that the text does not define, it covers the whole module.
+        """
+        key = self._key(module, name)
+        level = self._level(key)
+        digests = self._at_level(level)
+        parts = digests[key] + digests[ALL_EFFECTS] + digests[PYTHON]
+        return hashlib.blake2b(b"%d" % level + parts, digest_size=16).hexdigest()
+
+    def parts(self, module: str, name: str) -> Mapping[Key, Part]:
+        """Everything that the version covers: (module, name) → digest of its own text and place.
+
+        The module is empty for what is outside of the project.
+        """
+        key = self._key(module, name)
+        level = self._level(key)
+        starts = (key, ALL_EFFECTS, PYTHON)
+        return {
+            found: self._part(found, level)
+            for found in reachable(starts, lambda k: self._edges.get(k, ()))
+        }
+
+    # -- the graph ----------------------------------------------------------------------------
+
+    def _resolve(self, previous: Codebase | None) -> dict[str, Links]:
+        resolver = Resolver(self.modules, self.outside)
+        if previous is None or previous.modules.keys() != self.modules.keys():
+            stale = set(self.modules)
+        elif previous.outside.keys() != self.outside.keys():
+            stale = set(self.modules)
+        else:
+            differing = {
+                name
+                for name, definitions in self.modules.items()
+                if definitions is not previous.modules[name]
+            }
+            reshaped = {
+                name
+                for name in differing
+                if self.modules[name].shape != previous.modules[name].shape
+            }
+            stale = {
+                name
+                for name, links in previous._links.items()
+                if name in differing or not links.consulted.isdisjoint(reshaped)
+            }
+        links = {}
+        for name, definitions in self.modules.items():
+            if name in stale or previous is None:
+                links[name] = resolver.links(definitions)
+            else:
+                links[name] = previous._links[name]
+        return links
+
+    def _all_edges(self) -> dict[Key, frozenset[Key]]:
+        edges: dict[Key, frozenset[Key]] = {}
+        for module, links in self._links.items():
+            for name, found in links.edges.items():
+                edges[module, name] = found
+        wholes = {(module, WHOLE) for module in self.modules}
+        edges[EVERYTHING] = frozenset(wholes | {("", name) for name in self.outside})
+        for found in list(edges.values()):
+            for key in found:
+                if key not in edges:
+                    edges[key] = frozenset()
+        edges.setdefault(PYTHON, frozenset())
+        return edges
+
+    def _add_changes(self) -> None:
+        if not any(links.changes for links in self._links.values()):
+            return
+        changes = [
+            ((module, name), change)
+            for module, links in self._links.items()
+            for name, found in links.changes.items()
+            for change in found
+        ]
+        working = _Changes(self.modules, self._edges, changes)
+        changers = working.changers()
+        self._foreign_changers = working.foreign_changers()
+        if not changers:
+            return
+        backward = reverse(self._edges)
+        for key, found in changers.items():
+            self._orders[key] = self._order(key, found, backward)
+        for key, found in changers.items():
+            self._edges[key] = self._edges.get(key, frozenset()) | (found - {key})
+
+    def _order(self, key: Key, changers: set[Key], backward: Mapping[Key, list[Key]]) -> bytes:
+        """In which order what is executed at load time changes and sees `key`."""
+        involved = reachable({key, *changers}, lambda k: backward.get(k, ()))
+        eager = sorted(
+            (k[0], definition.position, k[1])
+            for k in involved
+            if (definition := self._definition(k)) is not None and definition.eager
+        )
+        modules = {module for module, _, _ in eager}
+        imports = self._import_order if len(modules) > 1 else b""
+        return repr([(module, name) for module, _, name in eager]).encode() + imports
+
+    @cached_property
+    def _import_order(self) -> bytes:
+        """In which order the project's modules are executed, as far as the text tells."""
+        order = {
+            name: [load for load in definitions.loads if load in self.modules]
+            for name, definitions in sorted(self.modules.items())
+        }
+        return repr(order).encode()
+
+    def _add_effects(self) -> None:
+        found = {(name, EFFECTS) for name, d in self.modules.items() if d.effects is not None}
+        late = {
+            (module, name)
+            for module, definitions in self.modules.items()
+            for name, definition in definitions.table.items()
+            if definition.late_effect
+        }
+        if late:
+            backward = reverse(self._edges)
+            for key in reachable(late, lambda k: backward.get(k, ())):
+                definition = self._definition(key)
+                if key in late or (definition is not None and definition.eager):
+                    found.add(key)
+        found |= self._foreign_changers
+        self._edges[ALL_EFFECTS] = frozenset(found)
+        if len({module for module, _ in found}) > 1:
+            self._orders[ALL_EFFECTS] = self._import_order
+
+    # -- digests ------------------------------------------------------------------------------
+
+    def _merkle(self, level: int) -> dict[Key, bytes]:
+        return merkle(self._edges, self._edges, lambda key: self._own(key, level), {})
+
+    def _at_level(self, level: int) -> dict[Key, bytes]:
+        if level == 0:
+            return self._digests
+        if level not in self._exact:
+            self._exact[level] = self._merkle(level)
+        return self._exact[level]
+
+    def _own(self, key: Key, level: int) -> bytes:
+        """The digest of a vertex alone; 16 bytes."""
+        module, name = key
+        parts = [module.encode(), name.encode(), self._orders.get(key, b"")]
+        if not module:
+            token = "" if name in sys.stdlib_module_names else "absent"
+            parts.append(self.outside.get(name, token).encode())
+        elif (definitions := self.modules.get(module)) is not None:
+            definition = self._definition(key)
+            if level == TEXT:
+                parts.append(definitions.text_digest)
+            if name == WHOLE:
+                parts += [definitions.digest, definitions.docs if level else b""]
+            elif definition is not None:
+                documented = level or self._is_read(key, definition)
+                parts += [definition.digest, definition.docs if documented else b""]
+        return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+
+    def _is_read(self, key: Key, definition: Definition) -> bool:
+        """Whether a library's decorator or base class gets hold of a definition's docstring."""
+        if not definition.docs:
+            return False
+        seen: set[Key] = set()
+        todo = [key]
+        while todo:
+            current = todo.pop()
+            for reader in self._links[current[0]].readers.get(current[1], ()):
+                if not reader[0]:
+                    if reader[1].partition(".")[0] not in QUIET_READERS:
+                        return True
+                elif reader not in seen:
+                    seen.add(reader)
+                    found = self._definition(reader)
+                    if found is not None and found.kind == "class":
+                        todo.append(reader)
+        return False
+
+    def _level(self, key: Key) -> int:
+        """How exactly the text counts: not at all 0, with docstrings, or down to its lines."""
+        return max(self._levels.get(key, 0), self._levels.get(ALL_EFFECTS, 0))
+
+    @cached_property
+    def _levels(self) -> dict[Key, int]:
+        levels: dict[Key, int] = {}
+        sensitive = {
+            key: definition.sensitivity
+            for key in self._edges
+            if (definition := self._definition(key)) is not None and definition.sensitivity
+        }
+        if sensitive:
+            backward = reverse(self._edges)
+            for level in (DOCS, TEXT):
+                starts = {key for key, value in sensitive.items() if value >= level}
+                for key in reachable(starts, lambda k: backward.get(k, ())):
+                    levels[key] = level
+        return levels
+
+    def _definition(self, key: Key) -> Definition | None:
+        definitions = self.modules.get(key[0])
+        if definitions is None:
+            return None
+        return definitions.effects if key[1] == EFFECTS else definitions.table.get(key[1])
+
+    def _key(self, module: str, name: str) -> Key:
+        key = (module, name.partition(".")[0])
+        if self._definition(key) is not None:
+            return key
+        return (module, WHOLE) if module in self.modules else EVERYTHING
+
+    def _part(self, key: Key, level: int) -> Part:
+        module, name = key
+        definitions = self.modules.get(module)
+        definition = self._definition(key)
+        digest = self._own(key, level).hex()
+        if definitions is None:
+            kind = "Python" if key == PYTHON else "everything" if name == WHOLE else "package"
+            return Part(digest, kind, "", 0)
+        if definition is None:
+            return Part(digest, "module" if name == WHOLE else "unbound name", definitions.file, 0)
+        return Part(digest, definition.kind, definitions.file, definition.line)
+
+
+class _Changes:
+    """Works out which definitions change which others."""
+
+    def __init__(
+        self,
+        modules: Mapping[str, Definitions],
+        edges: Mapping[Key, frozenset[Key]],
+        changes: list[tuple[Key, Change]],
+    ) -> None:
+        self._modules = modules
+        self._edges = edges
+        self._changes = changes
+        self._backward = reverse(edges)
+
+    def changers(self) -> dict[Key, set[Key]]:
+        """Definition → those that may change the object it stands for."""
+        result: dict[Key, set[Key]] = {}
+        for source, change in self._changes:
+            targets = self._targets(source, change) if change.how != RETURN else None
+            if not targets:
+                continue
+            found = {source}
+            if change.lazy:
+                # When it is called, and with what, is up to those who call it.
+                found = reachable(found, lambda k: self._backward.get(k, ()))
+                found = {key for key in found if key[0]}
+            for target in targets:
+                result.setdefault(target, set()).update(found)
+        return result
+
+    def foreign_changers(self) -> set[Key]:
+        """Those that, as they are executed, change an object that may belong to a library."""
+        return {
+            source
+            for source, change in self._changes
+            if not change.lazy and change.how in (CHANGE, STORE)
+            for key in change.targets
+            if (definition := self._find(key)) is not None
+            and definition.is_value
+            and not definition.fresh
+            and not definition.immutable
+            and any(not k[0] for k in reachable({key}, lambda k: self._edges.get(k, ())))
+        }
+
+    def _targets(self, source: Key, change: Change) -> set[Key]:
+        if change.is_module and change.how == STORE:
+            return self._patched(change)
+        targets: set[Key] = set()
+        for key in self._returned(change.targets) if change.called else change.targets:
+            definition = self._find(key)
+            if key[1] == WHOLE or (definition is not None and definition.immutable):
+                continue
+            if change.called and definition is not None and not definition.is_value:
+                continue  # a new instance, or a function that was not called
+            if definition is None or self._may_change(source, key, definition, change.how):
+                targets.add(key)
+                if definition is not None and definition.is_value and not definition.fresh:
+                    targets |= self._shared(key)
+        return targets
+
+    def _returned(self, targets: frozenset[Key]) -> set[Key]:
+        """What calls may return: what functions return that is no object of their own making."""
+        found = set(targets)
+        todo = list(targets)
+        while todo:
+            for change in self._returns.get(todo.pop(), ()):
+                new = change.targets - found
+                found |= new
+                todo += new
+        return found
+
+    @cached_property
+    def _returns(self) -> dict[Key, list[Change]]:
+        returns: dict[Key, list[Change]] = {}
+        for source, change in self._changes:
+            if change.how == RETURN:
+                returns.setdefault(source, []).append(change)
+        return returns
+
+    def _patched(self, change: Change) -> set[Key]:
+        """Whoever sets an attribute of a module may mean any of its names."""
+        modules = {module for module, name in change.targets if name == WHOLE}
+        return {key for key in self._edges if key[0] in modules}
+
+    def _may_change(self, source: Key, key: Key, definition: Definition, how: str) -> bool:
+        if how == CALL:
+            return definition.is_value and key in self._stateful
+        if how == PASS:
+            return definition.is_value and any(
+                other in self._careless for other in self._edges[source] if other != source
+            )
+        if how == DECORATE or definition.is_value:
+            return True
+        return definition.kind in ("class", "function")
+
+    def _shared(self, key: Key) -> set[Key]:
+        """What may be a part of an object, or be the object under another name."""
+        return {
+            found
+            for found in reachable({key}, lambda k: self._edges.get(k, ()))
+            if (definition := self._find(found)) is not None
+            and (definition.is_value or definition.kind == "class")
+            and not definition.immutable
+        }
+
+    @cached_property
+    def _stateful(self) -> set[Key]:
+        return self._leading_to(lambda definition: definition.stateful)
+
+    @cached_property
+    def _careless(self) -> set[Key]:
+        return self._leading_to(lambda definition: definition.changes_arguments)
+
+    def _leading_to(self, predicate: Callable[[Definition], bool]) -> set[Key]:
+        starts = {
+            (module, name)
+            for module, definitions in self._modules.items()
+            for name, definition in definitions.table.items()
+            if predicate(definition)
+        }
+        return reachable(starts, lambda k: self._backward.get(k, ()))
+
+    def _find(self, key: Key) -> Definition | None:
+        definitions = self._modules.get(key[0])
+        if definitions is None:
+            return None
+        return definitions.effects if key[1] == EFFECTS else definitions.table.get(key[1])
+
+
+# -- explanation ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that a version covers.
+
+    Attributes:
+        digest: of its own text alone.
+        kind: `function`, `class`, `constant`, `import`, `statements`, `module`, `package`, …
+        file: where it is; empty outside of the project.
+        line: where it begins; 0 if it has no place.
+    """
+
+    digest: str
+    kind: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One part in which two versions differ; its text is for people."""
+
+    change: Literal["added", "removed", "changed"]
+    kind: str
+    module: str
+    name: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        place = f" in {self.file}" + (f":{self.line}" if self.line else "") if self.file else ""
+        return f"{self.kind} {self._shown_name()}{place} {self.change}"
+
+    def _shown_name(self) -> str:
+        match self.name:
+            case "":
+                return "version"
+            case "*":
+                return self.module or "of the project"
+            case "<effects>":
+                return "with effects at module level"
+        return self.name
+
+
+def differences(before: Mapping[Key, Part], after: Mapping[Key, Part]) -> list[Difference]:
+    """What two versions differ in, from what each covers (`Codebase.parts`).
+
+    A place is that in `after`; of what was removed, that in `before`. Definitions come first,
+    then what only stands for others, such as a whole module.
+    """
+    found = []
+    for key in before.keys() | after.keys():
+        old, new = before.get(key), after.get(key)
+        if old is not None and new is not None and old.digest == new.digest:
+            continue
+        part = new or old
+        assert part is not None  # the key is from one of them
+        change: Literal["added", "removed", "changed"] = (
+            "changed" if old and new else "added" if new else "removed"
+        )
+        found.append(Difference(change, part.kind, *key, part.file, part.line))
+    return sorted(found, key=lambda d: (d.line == 0, d.file, d.line, d.name))
