@@ -19,9 +19,19 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+from hamdev.core.versions import Codebase
 from hamdev.errors import ModuleMissingError
 from hamdev.pipeline.finder import ProjectFinder, finder_of, forget_listings
 from hamdev.pipeline.folder import ProjectFolder
+from hamdev.pipeline.installed import tokens
+from hamdev.pipeline.patching import (
+    Definer,
+    Loaded,
+    NotPatchableError,
+    Patch,
+    first_load,
+    plan_patch,
+)
 from hamdev.pipeline.reloading import Reloading, ReloadMode
 from hamdev.pipeline.sources import Source, SourceLoader
 
@@ -39,6 +49,11 @@ class Project:
     Args:
         root: the project's folder.
         pipelines_dir: the folder, relative to `root`, in which short module names are looked up.
+
+    Attributes:
+        generation: grows whenever a module was executed again as a whole, so that its classes and
+            functions are other objects than before.
+        whole_because: why the last load in the mode `patch` executed modules as a whole.
     """
 
     def __init__(self, root: Path, pipelines_dir: str = "pipelines") -> None:
@@ -49,6 +64,12 @@ class Project:
         self._sources: dict[str, Source] = {}
         self._successors: dict[int, ModuleType] = {}
         self._missing: set[str] = set()
+        self._definer = Definer()
+        self._codebase: Codebase | None = None
+        self._states: dict[str, Loaded] = {}
+        self._patch: Patch | None = None
+        self.generation = 0
+        self.whole_because = ""
 
     def __repr__(self) -> str:
         return f"Project({str(self.root)!r})"
@@ -72,6 +93,12 @@ class Project:
     def sources(self) -> Mapping[str, Source]:
         """Module name → the text it was last loaded from, for all loaded project modules."""
         return dict(self._sources)
+
+    @property
+    def codebase(self) -> Codebase:
+        """The code versions of what is loaded; only after a load in the mode `patch`."""
+        assert self._codebase is not None
+        return self._codebase
 
     @property
     def module_names(self) -> list[str]:
@@ -133,7 +160,9 @@ class Project:
             entries: module names or module objects; later ones win. Of duplicates the last stays.
             reload: `none` uses what is loaded; `changed` reloads the entries, the project
                 modules they import whose text differs from what was loaded, and all modules
-                between them; `all` reloads every project module they import.
+                between them; `all` reloads every project module they import; `patch` executes
+                only statements whose meaning changed, in place, and where that cannot be told
+                does the same as `changed`. No run may be going on meanwhile.
 
         Yields:
             One module for each entry, in order, without duplicates.
@@ -149,18 +178,131 @@ class Project:
             before = self._step_in()
             try:
                 self._adopt(entries)
-                if reload != "none":
-                    self._take_out(entries, reload)
-                modules = self._import_entries(entries, reload)
+                if reload == "patch":
+                    modules = self._import_patched(entries)
+                else:
+                    if reload != "none":
+                        self._take_out(entries, reload)
+                    modules = self._import_entries(entries, reload)
                 with _present(modules):
                     yield modules
             except BaseException as error:
+                self._undo_patch()
                 if isinstance(error, ModuleNotFoundError) and error.name:
                     self._missing.update(self._folder.candidate_files(error.name))
                 self._note_read()
                 self._step_back(before)
                 raise
             self._commit(before, modules, entries)
+            if reload == "patch":
+                self._commit_patch()
+
+    # -- patching -----------------------------------------------------------------------------
+
+    def _import_patched(self, entries: Sequence[Entry]) -> list[ModuleType]:
+        """The modules for `entries`, patched if that can be done, else reloaded as a whole."""
+        self._patch = None
+        self.whole_because = ""
+        try:
+            fresh = self._apply_patch(entries)
+            modules = self._import_entries(entries, "none")
+            for name in fresh:
+                read = self._finder.read.get(name)
+                if name in sys.modules and (read is None or read.sha256 != fresh[name].sha256):
+                    raise NotPatchableError(f"{name!r} was saved while it was loaded")
+            return modules
+        except NotPatchableError as reason:
+            self._undo_patch()
+            self.whole_because = str(reason)
+        for name in list(sys.modules):
+            module = sys.modules[name]
+            if module is not None and finder_of(module) is self._finder:
+                if name not in self._modules:
+                    del sys.modules[name]  # the patch brought it in
+        self._take_out(entries, "changed")
+        return self._import_entries(entries, "changed")
+
+    def _apply_patch(self, entries: Sequence[Entry]) -> dict[str, Source]:
+        """Patch what is loaded; return the texts of modules that are going to be imported.
+
+        Raises:
+            NotPatchableError: the modules have to be reloaded as a whole.
+            BaseException: whatever the user's statements raise.
+        """
+        if self._codebase is None:
+            raise NotPatchableError("nothing has been loaded yet")
+        starts = [e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries]
+        reached, changed = self._reached(starts)
+        patch = plan_patch(
+            self._codebase,
+            self._states,
+            changed,
+            self._outside({**self._sources, **changed}),
+            reached,
+            self._definer,
+        )
+        self._patch = patch
+        patch.apply(self._modules, self._states)
+        return {name: source for name, source in changed.items() if name not in self._modules}
+
+    def _reached(self, starts: Sequence[str]) -> tuple[set[str], dict[str, Source]]:
+        """The project's modules that `starts` lead to, and those texts that are new among them."""
+        changed: dict[str, Source] = {}
+        reached: set[str] = set()
+        todo = list(starts)
+        while todo:
+            name = todo.pop()
+            if name in reached:
+                continue
+            parent = name.rpartition(".")[0]
+            todo += [parent] if parent else []
+            source = self._reloading.present_source(name, self._modules, self._sources)
+            if source is None:
+                continue
+            reached.add(name)
+            self._finder.read[name] = source
+            if self._sources.get(name) is not source:
+                changed[name] = source
+            if self._reloading.scan(name, source).dynamic:
+                todo += self._modules
+            definitions, _ = self._definer.read(name, source)
+            todo += definitions.loads
+        return reached, changed
+
+    def _outside(self, sources: Mapping[str, Source]) -> dict[str, str]:
+        names: set[str] = set()
+        for module, source in sources.items():
+            names |= self._reloading.scan(module, source).names
+        own = {name.partition(".")[0] for name in sources}
+        found = tokens(
+            name for name in names if name.partition(".")[0] not in own or name in sys.modules
+        )
+        return {name: token for name, token in found.items() if name not in own}
+
+    def _undo_patch(self) -> None:
+        if self._patch is not None:
+            self._patch.undo(self._modules, self._states)
+            self._patch = None
+
+    def _commit_patch(self) -> None:
+        patch, self._patch = self._patch, None
+        self._definer.keep(self._sources)
+        outside = self._outside(self._sources)
+        if patch is not None:
+            gone = {name: None for name in patch.codebase.modules if name not in self._sources}
+            self._codebase = patch.codebase.updated(gone) if gone else patch.codebase
+            self._states.update(patch.loaded)
+        else:
+            read = {name: self._definer.read(name, s)[0] for name, s in self._sources.items()}
+            self._codebase = Codebase(read, outside)
+            self._states = {}
+        for name in self._states.keys() - self._sources.keys():
+            del self._states[name]
+        for name, source in self._sources.items():
+            if name not in self._states:
+                self._states[name] = first_load(name, source, self._codebase, self._definer)
+
+    # -- loading as a whole -------------------------------------------------------------------
 
     def _step_in(self) -> dict[str, ModuleType]:
         """Make sys.modules hold this project's modules; return what it held before."""
@@ -243,6 +385,8 @@ class Project:
     def _take_out(self, entries: Sequence[Entry], reload: ReloadMode) -> None:
         starts = {e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries}
         replaced = self._reloading.replaced(starts, reload, self._modules, self._sources)
+        if replaced.executed:
+            self.generation += 1
         leaving = {name: sys.modules.pop(name) for name in replaced.executed}
         twins = {name: _without(sys.modules[name], leaving) for name in replaced.packages}
         for name, twin in twins.items():

@@ -9,6 +9,7 @@ same object. Where they do not, nothing is patched and the caller reloads as a w
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -130,6 +131,8 @@ class Definer:
         """
         key = (module, source.sha256)
         if key not in self._read:
+            # Its error, if it has one, names the file.
+            compile(source.text, source.file, "exec", dont_inherit=True, flags=ast.PyCF_ONLY_AST)
             is_package = Path(source.file).name == "__init__.py"
             text = ModuleText(module, source.file, source.text, is_package)
             self._read[key] = read_definitions(text), read_layout(source.text)
@@ -145,6 +148,7 @@ def plan_patch(
     codebase: Codebase,
     before: Mapping[str, Loaded],
     changed: Mapping[str, Source],
+    outside: Mapping[str, str],
     reached: Iterable[str],
     definer: Definer,
 ) -> Patch:
@@ -154,6 +158,7 @@ def plan_patch(
         codebase: of the texts as they were loaded.
         before: module name → how it was executed.
         changed: module name → its new text.
+        outside: what is installed beside the project, as `Codebase` takes it.
         reached: modules that matter; others may stay behind.
         definer: reads texts.
 
@@ -162,7 +167,8 @@ def plan_patch(
         SyntaxError: a text does not parse.
     """
     read = {name: definer.read(name, source) for name, source in changed.items()}
-    after = codebase.updated({name: definitions for name, (definitions, _) in read.items()})
+    texts: dict[str, Definitions | None] = {name: found for name, (found, _) in read.items()}
+    after = codebase.updated(texts, outside if outside != codebase.outside else None)
     patch = Patch(after, {})
     for name in _in_order(reached, after):
         if name not in before:

@@ -1,0 +1,212 @@
+"""What one run reuses of what is remembered, and what it adds to that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import FunctionType
+from typing import Any
+
+from hamilton.node import Node
+
+from hamdev.core.plan import Known, PlannedNode, Step, is_same, plan
+from hamdev.core.references import Key
+from hamdev.core.versions import Difference, Part
+from hamdev.messages import Because
+from hamdev.pipeline.node_versions import NodeVersions, explained
+from hamdev.worker.fingerprint import fingerprint
+from hamdev.worker.memory import Memory, Remembered, unique_token
+from hamdev.worker.reads import FileReads, FileState, candidate_paths
+from hamdev.worker.sizes import size_of
+from hamdev.worker.summary import summarize
+
+VersionOf = Callable[[type | FunctionType], str | None]
+
+
+class RunReuse:
+    """Decides for the nodes of one run whether their remembered values stand for new ones.
+
+    Args:
+        pipeline: its name.
+        run, revision: of the run.
+        nodes: all nodes that are needed, each after its inputs.
+        outside: name → value of inputs, config values and overrides.
+        versions: code versions of the nodes.
+        memory: what is remembered.
+        reads: watches what nodes open.
+        version_of: the code version of a class or function of the project.
+        objects: what a part of a version stands for, if it is a value.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        run: int,
+        revision: int,
+        nodes: Sequence[Node],
+        outside: Mapping[str, Any],
+        versions: NodeVersions,
+        memory: Memory,
+        reads: FileReads,
+        version_of: VersionOf,
+        objects: Callable[[Key], Any],
+    ) -> None:
+        self._pipeline = pipeline
+        self._run = run
+        self._revision = revision
+        self._versions = versions
+        self._memory = memory
+        self._reads = reads
+        self._version_of = version_of
+        self._objects = objects
+        self._remembered = memory.of(pipeline)
+        self._nodes = {node.name: node for node in nodes}
+        ignored = frozenset(node.name for node in nodes if versions.is_ignored(node))
+        self._planned = {
+            node.name: PlannedNode(
+                node.name,
+                versions.version(node),
+                tuple(node.input_types),
+                versions.never_reused(node),
+                ignored.intersection(node.input_types),
+            )
+            for node in nodes
+        }
+        self._tokens: dict[str, bytes | None] = {
+            name: self._token(value)[0] for name, value in outside.items()
+        }
+        self._candidates: dict[str, frozenset[str]] = {}
+        self.steps: dict[str, Step] = {}
+        self.ran: list[str] = []
+
+    def plan(self, wanted: Collection[str], forced: Mapping[str, Because]) -> dict[str, Step]:
+        """What is going to happen to each node."""
+        known = {
+            name: remembered.known()
+            for name, remembered in self._remembered.items()
+            if name in self._planned
+        }
+        outside = {name: token for name, token in self._tokens.items() if token is not None}
+        nodes = list(self._planned.values())
+        self.steps = plan(nodes, known, outside, wanted, forced, self._explain)
+        for name, step in self.steps.items():
+            if step.action == "reuse":
+                self._tokens[name] = self._remembered[name].token
+                self._confirm(name)
+            else:
+                self._tokens[name] = None
+        return self.steps
+
+    def values(self, wanted: Collection[str]) -> dict[str, Any]:
+        """The reused values that the run needs: inputs of what runs, and what is asked for."""
+        needed = set(wanted)
+        for name, step in self.steps.items():
+            if step.action == "run":
+                needed.update(self._planned[name].inputs)
+        return {
+            name: self._remembered[name].value
+            for name in needed
+            if name in self.steps and self.steps[name].action == "reuse"
+        }
+
+    # -- during the run -----------------------------------------------------------------------
+
+    def recall(self, name: str) -> Remembered | None:
+        """The value of a node whose inputs turned out to be those of last time."""
+        step = self.steps.get(name)
+        remembered = self._remembered.get(name)
+        if step is None or step.is_certain or remembered is None or not remembered.has_value:
+            return None
+        known: Known = remembered.known()
+        if not is_same(self._planned[name], known, self._tokens):
+            return None
+        self._tokens[name] = remembered.token
+        self._confirm(name)
+        return remembered
+
+    def begin(self, name: str, inputs: Mapping[str, Any]) -> None:
+        """The node is about to run."""
+        node = self._nodes[name]
+        constants = [self._objects(key) for key in self._versions.parts(node)]
+        found = candidate_paths(node.callable, constants, inputs)
+        self._candidates[name] = found
+        self._reads.begin(name, found)
+
+    def keep(self, name: str, value: Any, seconds: float) -> tuple[Remembered, bool]:
+        """Remember the value of a node that has run, and tell whether it is another one."""
+        files = self._end_reads(name)
+        token, has_fingerprint = self._token(value)
+        before = self._remembered.get(name)
+        planned = self._planned[name]
+        self._tokens[name] = token
+        remembered = Remembered(
+            value=value,
+            token=token,
+            has_fingerprint=has_fingerprint,
+            version=planned.version,
+            inputs={
+                i: known
+                for i in planned.inputs
+                if (known := self._tokens.get(i)) is not None
+            },
+            files=files,
+            seconds=seconds,
+            size=size_of(value),
+            run=self._run,
+            revision=self._revision,
+            summary=summarize(value),
+        )
+        self._memory.keep(self._pipeline, name, remembered)
+        self.ran.append(name)
+        return remembered, before is None or before.token != token
+
+    def fail(self, name: str) -> None:
+        """The node has no value; what it read is of no interest."""
+        self._end_reads(name)
+
+    # -- after the run ------------------------------------------------------------------------
+
+    def files(self) -> dict[str, FileState]:
+        """All files that the values of this pipeline depend on."""
+        found: dict[str, FileState] = {}
+        for name in self._planned:
+            remembered = self._memory.get(self._pipeline, name)
+            if remembered is not None:
+                found.update(remembered.files)
+        return found
+
+    def note_parts(self, name: str) -> None:
+        """Work out what a node's version covers, for explaining the next difference."""
+        remembered = self._memory.get(self._pipeline, name)
+        if remembered is not None and remembered.version == self._planned[name].version:
+            remembered.parts = self._versions.parts(self._nodes[name])
+
+    # -- details ------------------------------------------------------------------------------
+
+    def _token(self, value: Any) -> tuple[bytes, bool]:
+        found = fingerprint(value, self._version_of)
+        return (found, True) if found is not None else (unique_token(), False)
+
+    def _confirm(self, name: str) -> None:
+        self._remembered[name].revision = self._revision
+
+    def _end_reads(self, name: str) -> dict[str, FileState]:
+        return self._reads.end(name, self._candidates.pop(name, ()))
+
+    def _explain(self, name: str) -> list[Because]:
+        before: Mapping[Key, Part] = self._remembered[name].parts
+        if before:
+            found = explained(before, self._versions.parts(self._nodes[name]))
+            if found:
+                return [_because(difference) for difference in found[:20]]
+        producer = self._nodes[name]
+        return [Because(kind="code", name=producer.name, text="its code has changed")]
+
+
+def _because(difference: Difference) -> Because:
+    return Because(
+        kind="code",
+        text=str(difference),
+        name=difference.name or None,
+        file=difference.file or None,
+        line=difference.line or None,
+    )
