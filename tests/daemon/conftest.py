@@ -1,18 +1,52 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from real_daemon import Daemon, running
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One daemon for a whole module; each test lets it serve pipelines of its own."""
-    root = tmp_path_factory.mktemp("project")
-    (root / "pipelines").mkdir()
-    (root / "pipelines" / "first.py").write_text("def one() -> int:\n    return 1\n")
-    (root / "devserver.toml").write_text("[pipelines.first]\n")
-    with running(root) as started:
-        started.sync()
-        yield started
+class _Shared:
+    """The daemon that most tests share, each with pipelines of its own; started when needed."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._open = contextlib.ExitStack()
+        self._daemon: Daemon | None = None
+
+    def get(self) -> Daemon:
+        if self._daemon is None or self._daemon.process.poll() is not None:
+            self._daemon = None
+            self._daemon = self._started()
+        return self._daemon
+
+    def close(self) -> None:
+        self._open.close()
+
+    def _started(self) -> Daemon:
+        root = self._folders.mktemp("project")
+        (root / "pipelines").mkdir()
+        (root / "pipelines" / "first.py").write_text("def one() -> int:\n    return 1\n")
+        (root / "devserver.toml").write_text("[pipelines.first]\n")
+        daemon = self._open.enter_context(running(root))
+        with daemon.connect() as client:
+            client.call("subscribe", since=0)
+            for _ in ("the worker", "its spare"):
+                client.until("worker.ready")
+        return daemon
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Shared]:
+    daemons = _Shared(tmp_path_factory)
+    try:
+        yield daemons
+    finally:
+        daemons.close()
+
+
+@pytest.fixture
+def daemon(shared: _Shared) -> Daemon:
+    """A daemon with a worker and a spare; a test lets it serve pipelines of its own."""
+    return shared.get()

@@ -38,6 +38,10 @@ class BlockedError(Exception):
         super().__init__(f"blocked by {by!r}")
 
 
+class _EscapedError(Exception):
+    """Stands, inside the driver, for what a node raised and what would end the event loop."""
+
+
 class AsyncExecution:
     """One DAG, built once, ready to be executed in a running event loop.
 
@@ -262,8 +266,12 @@ class _NodeTasks(lifecycle.BaseDoNodeExecute, lifecycle.BasePostGraphExecuteAsyn
             started = time.perf_counter()
             value = require_value(node_, await self._call(node_, values, step))
         except BaseException as error:
-            failure = error
-            self._failed(node_.name, error, time.perf_counter() - started)
+            failure = _as_failure(error)
+            self._failed(node_.name, failure, time.perf_counter() - started)
+            if isinstance(failure, SystemExit | KeyboardInterrupt):
+                raise _EscapedError(repr(failure)) from failure
+            if failure is not error:
+                raise failure from error
             raise
         finally:
             if announced:
@@ -325,6 +333,15 @@ class _NodeTasks(lifecycle.BaseDoNodeExecute, lifecycle.BasePostGraphExecuteAsyn
         if self.first_failure is None and not isinstance(error, asyncio.CancelledError):
             self.first_failure = error
         self._observer.node_failed(node, error, seconds)
+
+
+def _as_failure(error: BaseException) -> BaseException:
+    """`error`; a cancellation that nobody asked for is a failure like any other."""
+    task = asyncio.current_task()
+    if not isinstance(error, asyncio.CancelledError) or task is None or task.cancelling():
+        return error
+    text = "asyncio.CancelledError was raised, though nobody cancelled the run"
+    return RuntimeError(text).with_traceback(error.__traceback__)
 
 
 def user_code_callers() -> list[CodeType]:

@@ -12,7 +12,7 @@ from types import TracebackType
 import hamdev
 from hamdev.errors import CycleError, GraphError, InputError, ModuleMissingError, StrayResultError
 from hamdev.messages import NodePlace, Problem, ProblemKind
-from hamdev.pipeline.sources import Source
+from hamdev.pipeline.sources import Source, SourceLoader
 
 _OURS = str(Path(hamdev.__file__).parent)
 MAX_MESSAGE = 4000
@@ -34,6 +34,10 @@ class Describe:
     def load_problem(self, error: BaseException) -> Problem:
         """Why modules could not be loaded, composed or validated."""
         match error:
+            case SyntaxError(filename=None) | UnicodeDecodeError() if file := _compiled(error):
+                # Python knows no place in a text that it cannot even decode.
+                problem = Problem(kind="syntax", message=_message(error))
+                return _placed(problem, self._undecodable_place(file))
             case SyntaxError(filename=str(file)) if self._owns(file):
                 return Problem(
                     kind="syntax",
@@ -91,6 +95,12 @@ class Describe:
 
     # -- details ------------------------------------------------------------------------------
 
+    def _undecodable_place(self, file: str) -> NodePlace:
+        """The first strange line of a file."""
+        text = next((source.text for source in self._sources if source.file == file), "")
+        strange = re.search("[\0\N{REPLACEMENT CHARACTER}]", text)
+        return NodePlace(file=file, line=text.count("\n", 0, strange.start()) + 1 if strange else 1)
+
     def _composing_problem(self, error: BaseException) -> Problem:
         message = _message(error)
         if "<lambda>" in message and (found := self._module_level_lambda()):
@@ -101,7 +111,8 @@ class Describe:
                 f"'_{name}'."
             )
             return _placed(Problem(kind="graph", message=text), line)
-        for word in re.findall(r"[A-Za-z_]\w*", message):
+        named = re.findall(r"in function (\w+)", message)
+        for word in [*named, *re.findall(r"[A-Za-z_]\w*", message)]:
             if (place := self.definition(word)) is not None:
                 return _placed(Problem(kind="graph", message=message, node=word), place)
         return Problem(kind="graph", message=message, traceback=self._text(error, []))
@@ -168,6 +179,14 @@ class Describe:
             before = "".join(inner_text + inner_end) + f"\n{link}\n\n"
         text = before + head + "".join(lines) + "".join(_without_notes(ending))
         return text if len(text) < 4 * MAX_MESSAGE else text[: 4 * MAX_MESSAGE] + "…"
+
+
+def _compiled(error: BaseException) -> str | None:
+    """The module's file, if it was while compiling one that this was raised."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is SourceLoader.get_code.__code__:
+            return str(frame.f_locals["self"].path)
+    return None
 
 
 def _without_notes(lines: Iterable[str]) -> list[str]:
