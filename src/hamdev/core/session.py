@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
 
-from hamdev.core.causes import merged, plan_steps, saved
+from hamdev.core.causes import merged, reused_after_all, saved
 from hamdev.core.session_messages import (
     CancelAsked,
     Contents,
@@ -75,6 +75,8 @@ from hamdev.messages import (
     Report,
     Run,
     RunEnded,
+    Spoilt,
+    Tidied,
 )
 
 __all__ = [
@@ -112,8 +114,17 @@ Ending = Literal["superseded", "cancelled", "timeout"]
 
 @dataclass(slots=True)
 class _Queued:
+    """A run that waits.
+
+    Attributes:
+        forced: nodes that are to be executed whatever is remembered; None: all.
+        clean: forget what is kept on disk first.
+    """
+
     run: int
     cause: Cause
+    forced: frozenset[str] | None = frozenset()
+    clean: bool = False
 
 
 @dataclass(slots=True)
@@ -126,6 +137,8 @@ class _Pipeline:
         repeats: runs that were repeated since the last one that ended or had a cause of its own.
         revived: it ran again since an idle worker broke down, and had no other cause since.
         brought_down: its latest run cost a worker, or was given up on demand.
+        unshown: values of superseded runs, which the worker remembers and may reuse.
+        plan: what happened to each node in the latest run, and because of what.
     """
 
     spec: PipelineSpec
@@ -135,6 +148,8 @@ class _Pipeline:
     repeats: int = 0
     revived: bool = False
     brought_down: bool = False
+    unshown: dict[str, NodeFinished] = field(default_factory=dict)
+    plan: dict[str, PlanStep] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -161,7 +176,9 @@ class _Current:
     reported: set[str] = field(default_factory=set)
     places: dict[str, NodePlace] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
+    forced: frozenset[str] | None = frozenset()
     ran: int = 0
+    reused: int = 0
     failed: int = 0
 
 
@@ -184,6 +201,7 @@ class Session:
         self._next_worker = 1
         self._next_run = 1
         self._useless_workers = 0
+        self._untidied: tuple[int, int] | None = None
         self._third_party: list[str] = []
         self._settings_problem: Problem | None = None
         self._worker_problem: Problem | None = None
@@ -204,6 +222,8 @@ class Session:
     @property
     def is_quiet(self) -> bool:
         """Whether every pipeline's latest run, of what its files are known to hold, is over."""
+        if self._untidied is not None and self._untidied[0] == self._worker:
+            return False  # it may still find values that were changed in place
         return self._current is None and not any(p.queued for p in self._pipelines.values())
 
     def statuses(self) -> dict[str, PipelineStatus]:
@@ -217,6 +237,10 @@ class Session:
         if self._current is not None and self._current.pipeline == pipeline:
             return self._current.run
         return None
+
+    def why(self, pipeline: str, node: str) -> PlanStep | None:
+        """What happened to a node in the latest run, and because of what."""
+        return self._pipelines[pipeline].plan.get(node)
 
     @property
     def single_running_node(self) -> str | None:
@@ -310,13 +334,20 @@ class Session:
         names = self._pipelines if event.clean else event.pipelines
         for name in names:
             if name in self._pipelines:
-                self._enqueue(name, event.cause)
+                forced = frozenset(event.nodes) if event.nodes else None
+                self._enqueue(name, event.cause, forced, event.clean)
         if event.clean and self._worker is not None:
             if self._current is not None:
                 self._finish(self._current, "failed")
             self._end_worker()
 
-    def _enqueue(self, name: str, cause: Cause) -> None:
+    def _enqueue(
+        self,
+        name: str,
+        cause: Cause,
+        forced: frozenset[str] | None = frozenset(),
+        clean: bool = False,
+    ) -> None:
         pipeline = self._pipelines[name]
         if cause.kind != "worker":
             pipeline.repeats, pipeline.revived = 0, False
@@ -326,7 +357,11 @@ class Session:
             pipeline.queued = _Queued(self._next_run, cause)
             self._next_run += 1
         pipeline.view.wait()
+        queued = pipeline.queued
+        queued.forced = _all_of(queued.forced, forced)
+        queued.clean |= clean
         if self._current is not None and self._current.pipeline == name:
+            queued.forced = _all_of(queued.forced, self._current.forced)
             self._interrupt("superseded")
 
     def _drop(self, name: str, pipeline: _Pipeline) -> None:
@@ -366,8 +401,17 @@ class Session:
         pipeline.brought_down = False
         spec, revision = pipeline.spec, self.revision
         self._current = _Current(queued.run, revision, name, spec, queued.cause, worker)
+        self._current.forced = queued.forced
         pipeline.view.begin(queued.run, revision)
-        self._out.append(Tell(worker, Run(run=queued.run, revision=revision, spec=spec)))
+        command = Run(
+            run=queued.run,
+            revision=revision,
+            spec=spec,
+            forced=None if queued.forced is None else tuple(sorted(queued.forced)),
+            forced_by=queued.cause.text,
+            clean=queued.clean,
+        )
+        self._out.append(Tell(worker, command))
         if spec.timeout_s:
             self._out.append(StartTimer("time", queued.run, spec.timeout_s))
 
@@ -433,7 +477,7 @@ class Session:
             outcome=outcome,
             ms=ms,
             ran=current.ran,
-            reused=0,
+            reused=current.reused,
             failed=current.failed,
         )
 
@@ -447,6 +491,11 @@ class Session:
             self._output(worker, report)
         elif isinstance(report, Fetched):
             pass  # the server asked for it
+        elif isinstance(report, Spoilt):
+            self._spoilt(worker, report)
+        elif isinstance(report, Tidied):
+            if self._untidied == (worker, report.run):
+                self._untidied = None
         elif current is not None and (worker, report.run) == (current.worker, current.run):
             pipeline = self._pipelines.get(current.pipeline)
             match report:
@@ -460,25 +509,30 @@ class Session:
                     if pipeline is not None:
                         self._loaded(current, pipeline, report)
                 case _ if pipeline is None or pipeline.queued or current.ending == "superseded":
-                    self._superseded_run_says(current, report)
+                    self._superseded_run_says(current, pipeline, report)
                 case Planned():
                     self._planned(current, pipeline, report)
                 case _:
-                    self._node(current, pipeline.view, report)
+                    self._node(current, pipeline, report)
 
     def _superseded_run_says(
         self,
         current: _Current,
+        pipeline: _Pipeline | None,
         report: Planned | NodeStarted | NodeFinished | NodeFailed | NodeBlocked,
     ) -> None:
         """What it computes is nobody's current value."""
         match report:
             case Planned():
                 current.places = report.nodes
-                self._announce(current, plan_steps(report.nodes, current.cause))
+                self._announce(current, report.plan)
             case NodeStarted(node=node):
                 current.running.append(node)
-            case NodeFinished(node=node) | NodeFailed(node=node):
+            case NodeFinished(node=node):
+                _remove(current.running, node)
+                if pipeline is not None:
+                    pipeline.unshown[node] = report
+            case NodeFailed(node=node):
                 _remove(current.running, node)
             case NodeBlocked():
                 pass
@@ -521,8 +575,10 @@ class Session:
         if current.loaded:
             pipeline.files = frozenset(current.loaded)
             self._watch()
-        pipeline.view.plan(report.modules, report.final_vars, report.nodes, report.blocked)
-        self._announce(current, plan_steps(report.nodes, current.cause))
+        pipeline.view.plan(report, pipeline.unshown)
+        pipeline.plan = {step.node: step for step in report.plan}
+        current.reused = sum(step.action == "reuse" for step in report.plan)
+        self._announce(current, report.plan)
         for leaf, problem in report.blocked.items():
             current.failed += 1
             self._publish_run(current, "node.failed", node=leaf, problem=problem)
@@ -532,9 +588,10 @@ class Session:
     def _node(
         self,
         current: _Current,
-        view: PipelineView,
+        pipeline: _Pipeline,
         report: NodeStarted | NodeFinished | NodeFailed | NodeBlocked,
     ) -> None:
+        view = pipeline.view
         match report:
             case NodeStarted():
                 current.running.append(report.node)
@@ -542,14 +599,19 @@ class Session:
                 self._publish_run(current, "node.started", node=report.node)
             case NodeFinished():
                 _remove(current.running, report.node)
-                current.ran += 1
-                view.node_finished(report.node, report.ms, report.summary)
+                pipeline.unshown.pop(report.node, None)
+                if report.action == "reused":
+                    current.reused += 1
+                    pipeline.plan[report.node] = reused_after_all(pipeline.plan[report.node])
+                else:
+                    current.ran += 1
+                view.node_finished(report.node, report.ms, report.summary, report.action)
                 self._publish_run(
                     current,
                     "node.finished",
                     node=report.node,
                     ms=report.ms,
-                    action="ran",
+                    action=report.action,
                     changed=report.changed,
                     summary=report.summary,
                 )
@@ -571,12 +633,29 @@ class Session:
 
     def _ended(self, current: _Current, pipeline: _Pipeline | None, report: RunEnded) -> None:
         self._useless_workers = 0
+        self._untidied = current.worker, current.run
         if pipeline is not None:
             pipeline.repeats = 0
         if report.load_problems and current.ending is None:
             self._announce(current, [])
             self._publish_run(current, "load.failed", problems=report.load_problems)
         self._finish(current, report.outcome, [*report.load_problems, *report.problems], report.ms)
+
+    def _spoilt(self, worker: int, report: Spoilt) -> None:
+        """A node has changed its inputs in place, so what is served may be wrong."""
+        pipeline = self._pipelines.get(report.pipeline)
+        if worker != self._worker or pipeline is None:
+            return
+        for message in report.warnings:
+            self._publish("warning", pipeline=report.pipeline, run=report.run, message=message)
+        if report.nodes and not self._is_busy_with(report.pipeline):
+            text = f"values changed in place: {', '.join(report.nodes[:5])}"
+            self._enqueue(report.pipeline, Cause(kind="spoilt", text=text))
+
+    def _is_busy_with(self, name: str) -> bool:
+        """Whether a run of the pipeline is going on or waits; it will find what is spoilt."""
+        is_running = self._current is not None and self._current.pipeline == name
+        return is_running or self._pipelines[name].queued is not None
 
     def _output(self, worker: int, report: Output) -> None:
         current = self._current
@@ -637,6 +716,7 @@ class Session:
         self._publish("worker.lost", problem=problem)
         for name, pipeline in self._pipelines.items():
             pipeline.view.mark_stale()
+            pipeline.unshown.clear()
             if pipeline.revived and not event.by_kill:
                 # What it left behind brings down an idle worker, and would do so for ever.
                 pipeline.view.end(failed=True, problems=[problem])
@@ -662,6 +742,7 @@ class Session:
         """The values of all pipelines are gone; those that never cost a worker get new ones."""
         for name, pipeline in self._pipelines.items():
             pipeline.view.mark_stale()
+            pipeline.unshown.clear()
             if name != culprit and pipeline.view.nodes and not pipeline.brought_down:
                 self._enqueue(name, _VALUES_GONE)
 
@@ -725,6 +806,11 @@ def _start_delay(useless_workers: int) -> float:
     if useless_workers < 2:
         return 0.0
     return min(0.25 * 2.0 ** min(useless_workers - 1, 16), MAX_START_DELAY_S)
+
+
+def _all_of(first: frozenset[str] | None, second: frozenset[str] | None) -> frozenset[str] | None:
+    """What is forced by either; None stands for all nodes."""
+    return None if first is None or second is None else first | second
 
 
 def _remove(running: list[str], node: str) -> None:

@@ -75,11 +75,17 @@ class TimeOver:
 
 @dataclass(frozen=True, slots=True)
 class RerunAsked:
-    """Someone wants these pipelines run again; `clean`: all of them, in a new worker."""
+    """Someone wants these pipelines run again.
+
+    Attributes:
+        clean: all pipelines, in a new worker that remembers nothing.
+        nodes: only these nodes have to be executed; empty: all of them.
+    """
 
     pipelines: Sequence[str]
     cause: Cause
     clean: bool = False
+    nodes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from hamdev.config import Settings, load_settings
 from hamdev.errors import InputError
 from hamdev.pipeline import adapters as adapters_
+from hamdev.pipeline.composition import Composition
 from hamdev.pipeline.executors import opened
 from hamdev.pipeline.graphs import (
     OrderedGraph,
@@ -254,7 +255,9 @@ class PipelineManager:
         return LoggingObserver(observer or SilentObserver(), log)
 
 
-def build_sync(modules: Sequence[ModuleType], config: RunConfig) -> SyncExecution:
+def build_sync(
+    modules: Sequence[ModuleType], config: RunConfig, composition: Composition | None = None
+) -> SyncExecution:
     """Compose `modules` for the synchronous driver.
 
     Raises:
@@ -263,11 +266,17 @@ def build_sync(modules: Sequence[ModuleType], config: RunConfig) -> SyncExecutio
     """
     adapters = adapters_.adapters_for(config)
     adapters_.require_sync(adapters)
-    return SyncExecution(modules, config.config, adapters)
+    return SyncExecution(modules, config.config, adapters, composition)
 
 
-def async_builder(config: RunConfig) -> Callable[[Sequence[ModuleType], RunConfig], Any]:
+def async_builder(
+    config: RunConfig, composition: Composition | None = None
+) -> Callable[[Sequence[ModuleType], RunConfig], Any]:
     """What composes modules for the async driver.
+
+    Args:
+        config: the merged config.
+        composition: keeps what it can from one DAG to the next.
 
     Raises:
         ValueError: the config forbids the async driver.
@@ -291,7 +300,7 @@ def async_builder(config: RunConfig) -> Callable[[Sequence[ModuleType], RunConfi
     def build(modules: Sequence[ModuleType], merged: RunConfig) -> AsyncExecution:
         adapters = adapters_.adapters_for(merged)
         adapters_.require_async(adapters)
-        return AsyncExecution(modules, merged.config, adapters)
+        return AsyncExecution(modules, merged.config, adapters, composition)
 
     return build
 

@@ -175,7 +175,7 @@ def plan_patch(
             continue
         known = before[name]
         definitions = after.modules[name]
-        versions = {n: after.version(name, n) for n in [*definitions.table, EFFECTS]}
+        versions = _versions(after, definitions)
         source = changed.get(name, known.source)
         layout = read[name][1] if name in read else known.layout
         if source is known.source and versions == known.versions:
@@ -188,8 +188,12 @@ def plan_patch(
 def first_load(name: str, source: Source, codebase: Codebase, definer: Definer) -> Loaded:
     """A module as it stands right after it was executed as a whole."""
     definitions, layout = definer.read(name, source)
-    versions = {n: codebase.version(name, n) for n in [*definitions.table, EFFECTS]}
-    return Loaded(source, layout, versions)
+    return Loaded(source, layout, _versions(codebase, definitions))
+
+
+def _versions(codebase: Codebase, definitions: Definitions) -> dict[str, str]:
+    names = [*definitions.table, *([EFFECTS] if definitions.effects is not None else [])]
+    return {name: codebase.version(definitions.module, name) for name in names}
 
 
 def _in_order(names: Iterable[str], codebase: Codebase) -> list[str]:

@@ -25,6 +25,8 @@ from pathlib import Path
 from hamdev.messages import Cancel, Fetch, Interrupted, Preload, Ready, Run
 from hamdev.worker.channel import Channel
 
+MAX_MEMORY_BYTES = 2 * 1024**3
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve the daemon at the other end of the given descriptor until it goes."""
@@ -63,7 +65,7 @@ class Worker:
         # Its banners say less than the problem that is reported of the same error.
         logging.getLogger("hamilton").setLevel(logging.CRITICAL)
         self._channel = channel
-        self._memory = Memory()
+        self._memory = Memory(MAX_MEMORY_BYTES)
         self._interruption = Interruption(
             [*async_callers(), *sync_callers(), *source_callers()],
             lambda run: channel.send(Interrupted(run=run)),
@@ -94,6 +96,7 @@ class Worker:
                     _preload(command.modules)
                 else:
                     runner.run(self._run(command), context=contextvars.copy_context())
+                    self._execution.tidy(command, lambda: not self._commands.empty())
 
     async def _run(self, command: Run) -> None:
         loop = asyncio.get_running_loop()

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import pickle
+import sys
 import time
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import FunctionType, ModuleType
 from typing import Any
+
+from hamdev.content import content_digest
+from hamdev.core.plan import Step
+from hamdev.core.references import Key
+from hamdev.core.versions import Codebase
 
 from hamdev.errors import InputError
 from hamdev.messages import (
+    Because,
     Loaded,
     NodeBlocked,
     NodeFailed,
@@ -21,19 +30,28 @@ from hamdev.messages import (
     Outcome,
     PipelineSpec,
     Planned,
+    PlanStep,
     Problem,
     Run,
     RunEnded,
+    Spoilt,
+    Tidied,
 )
+from hamdev.pipeline.composition import Composition
 from hamdev.pipeline.executors import opened
 from hamdev.pipeline.manager import PipelineManager, Prepared, async_builder, build_sync
+from hamdev.pipeline.node_versions import NodeVersions
+from hamdev.pipeline.observe import Recalled
 from hamdev.pipeline.run_config import RunConfig
 from hamdev.worker.channel import Channel
+from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.interruption import RunCancelled
-from hamdev.worker.memory import Memory, Remembered
+from hamdev.worker.memory import Memory, unique_token
 from hamdev.worker.output import CapturedOutput
 from hamdev.worker.problems import Describe
-from hamdev.worker.summary import summarize
+from hamdev.worker.protection import Protected
+from hamdev.worker.reads import FileReads
+from hamdev.worker.reuse import RunReuse
 
 
 class Execution:
@@ -53,6 +71,12 @@ class Execution:
         self._channel = channel
         self._memory = memory
         self._output = output
+        self._reads = FileReads(self._is_code)
+        self._compositions: dict[str, Composition] = {}
+        self._generation = 0
+        self._written: dict[str, set[str]] = {}
+        self._protected = Protected()
+        self._finished: RunReuse | None = None
 
     async def run(self, command: Run) -> None:
         """Execute a run to its end; its last report is `RunEnded`, whatever happens."""
@@ -61,13 +85,14 @@ class Execution:
         load_problems: list[Problem] = []
         problems: list[Problem] = []
         self._output.begin(command.run)
+        self._finished = None
         try:
             config = _run_config(command.spec)
-            prepared = self._load(command, config, load_problems)
-            if prepared is None:
+            loaded = self._load(command, config, load_problems)
+            if loaded is None:
                 outcome = "failed"
             else:
-                outcome = await self._execute(command, config, prepared, problems)
+                outcome = await self._execute(command, config, *loaded, problems)
         except (RunCancelled, asyncio.CancelledError):
             outcome = "cancelled"
         except BaseException as error:
@@ -85,48 +110,120 @@ class Execution:
             )
         )
 
+    def tidy(self, command: Run, is_wanted: Callable[[], bool]) -> None:
+        """What can wait until a run has been reported; it stops as soon as another is wanted."""
+        reuse = self._finished
+        if reuse is not None:
+            self._check(command, reuse)
+        self._channel.send(Tidied(run=command.run))
+        if reuse is not None:
+            self._memory.make_room((command.spec.name, name) for name in reuse.wanted)
+            for name in reuse.ran:
+                if is_wanted():
+                    return
+                reuse.note_parts(name)
+
+    def _check(self, command: Run, reuse: RunReuse) -> None:
+        """Find out whether nodes have changed their inputs in place."""
+        pipeline = command.spec.name
+        spoilt, warnings = self._protected.check(pipeline, reuse, self._memory)
+        if spoilt or warnings:
+            self._channel.send(
+                Spoilt(run=command.run, pipeline=pipeline, nodes=spoilt, warnings=warnings)
+            )
+
     # -- loading ------------------------------------------------------------------------------
 
-    def _load(self, command: Run, config: RunConfig, problems: list[Problem]) -> Prepared | None:
-        """The composed pipeline; None if that failed, with the reason added to `problems`."""
+    def _load(
+        self, command: Run, config: RunConfig, problems: list[Problem]
+    ) -> tuple[Prepared, RunReuse] | None:
+        """The pipeline and what it reuses; None if that failed: the reason is in `problems`."""
+        name = command.spec.name
         project = self._manager.project
-        build = async_builder(config) if config.async_driver is not False else build_sync
+        composition = self._compositions.setdefault(name, Composition())
+        if config.async_driver is not False:
+            build = async_builder(config, composition)
+        else:
+            build = partial(build_sync, composition=composition)
         try:
-            with self._manager.prepared(command.spec.name, config, build, "changed") as prepared:
+            with self._manager.prepared(name, config, build, "patch") as prepared:
                 pass
         except (RunCancelled, asyncio.CancelledError):
-            self._report_loaded(command)
+            self._report_loaded(command, {})
             raise
         except BaseException as error:
-            self._report_loaded(command)
+            self._report_loaded(command, self._known_files(name))
             problems.append(self._describe(command).load_problem(error))
             return None
-        self._report_loaded(command)
+        if project.generation != self._generation:
+            # Classes are other objects now, and values of the old ones would not fit them.
+            self._generation = project.generation
+            self._memory.forget()
+        self._report_loaded(command, self._known_files(name))
+        reuse = self._reuse(command, config, prepared, composition)
+        steps = reuse.plan(_forced(command, prepared.ordered))
         describe = self._describe(command)
         blocked = {
             leaf: describe.missing_input(_missing(leaf, lacks), leaf)
             for leaf, lacks in prepared.lacking.items()
         }
-        nodes = {name: _place(prepared, name, project.owns) for name in prepared.ordered}
-        self._memory.forget_others(command.spec.name, [*nodes, *blocked])
+        places = {node: _place(prepared, node, project.owns) for node in prepared.ordered}
+        self._memory.forget_others(name, [*places, *blocked])
         self._channel.send(
             Planned(
                 run=command.run,
                 modules=[module.__name__ for module in prepared.modules],
                 final_vars=prepared.final_vars,
-                nodes=nodes,
+                nodes=places,
+                plan=[_plan_step(step) for step in steps.values()],
                 blocked=blocked,
                 warnings=_warnings(prepared),
+                restored=reuse.restored(),
             )
         )
-        return prepared
+        return prepared, reuse
 
-    def _report_loaded(self, command: Run) -> None:
+    def _reuse(
+        self, command: Run, config: RunConfig, prepared: Prepared, composition: Composition
+    ) -> RunReuse:
+        graph = prepared.graph
+        codebase = self._manager.project.codebase
+        given = {**graph.config, **config.inputs}
+        return RunReuse(
+            pipeline=command.spec.name,
+            run=command.run,
+            revision=command.revision,
+            nodes=[graph.nodes[name] for name in prepared.ordered],
+            wanted=prepared.final_vars,
+            outside=given,
+            versions=NodeVersions(
+                codebase,
+                composition.producers,
+                graph.config,
+                lambda value: fingerprint(value, _no_version) or unique_token(),
+            ),
+            memory=self._memory,
+            reads=self._reads,
+            version_of=partial(_version_of, codebase),
+            objects=_object_of,
+        )
+
+    def _known_files(self, pipeline: str) -> dict[str, str | None]:
+        """The data files that remembered values were made from, and what they hold now."""
+        written = self._written.get(pipeline, set())
+        found: dict[str, str | None] = {}
+        for remembered in self._memory.of(pipeline).values():
+            for path, state in remembered.files.items():
+                if path not in written and path not in found:
+                    found[path] = state.digest if state.is_same(path) else content_digest(path)
+        return found
+
+    def _report_loaded(self, command: Run, data: dict[str, str | None]) -> None:
         project = self._manager.project
         self._channel.send(
             Loaded(
                 run=command.run,
-                files=project.attempted_files(),
+                files={**data, **project.attempted_files()},
                 third_party=project.third_party_imports(),
             )
         )
@@ -135,36 +232,79 @@ class Execution:
         project = self._manager.project
         return Describe(project.owns, project.attempted_sources())
 
+    def _is_code(self, path: str) -> bool:
+        project = self._manager.project
+        if path.startswith(str(project.root / ".hamdev")):
+            return True
+        return path.endswith(".py") and any(s.file == path for s in project.sources.values())
+
     # -- executing ----------------------------------------------------------------------------
 
     async def _execute(
-        self, command: Run, config: RunConfig, prepared: Prepared, problems: list[Problem]
+        self,
+        command: Run,
+        config: RunConfig,
+        prepared: Prepared,
+        reuse: RunReuse,
+        problems: list[Problem],
     ) -> Outcome:
-        reporter = _Reporter(self, command, prepared)
-        wanted = prepared.final_vars, config.inputs, config.overrides, reporter
+        reporter = _Reporter(self, command, prepared, reuse)
+        targets = reuse.targets()
+        self._reads.begin_run()
+        self._protected.begin_run()
+        outcome: Outcome = "failed" if prepared.lacking else "ok"
         try:
-            if config.async_driver is False:
-                prepared.execution.execute(*wanted, config.timeout_s)
-            else:
-                names = self._manager.project.module_names
-                async with opened(config.executor, config.executor_options, names) as elsewhere:
-                    await prepared.execution.execute(
-                        *wanted, config.timeout_s, elsewhere, keep_going=True
-                    )
+            if targets:
+                await self._execute_nodes(config, prepared, reuse, targets, reporter)
         except (RunCancelled, asyncio.CancelledError):
             raise
         except BaseException as error:
             if not reporter.failed:
                 problems.append(self._describe(command).load_problem(error))
-            return "failed"
-        return "failed" if reporter.failed or prepared.lacking else "ok"
+            outcome = "failed"
+        finally:
+            written = self._written.setdefault(command.spec.name, set())
+            written |= self._reads.written
+            self._finished = reuse
+        self._report_data(command, reuse)
+        return "failed" if reporter.failed else outcome
+
+    async def _execute_nodes(
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        reuse: RunReuse,
+        targets: list[str],
+        reporter: _Reporter,
+    ) -> None:
+        if config.with_adapter:
+            targets = prepared.final_vars  # adapters may look at the results as a whole
+        overrides = {**reuse.values(targets), **config.overrides}
+        wanted = targets, config.inputs, overrides, reporter
+        if config.async_driver is False:
+            prepared.execution.execute(*wanted, config.timeout_s, reporter)
+            return
+        names = self._manager.project.module_names
+        async with opened(config.executor, config.executor_options, names) as elsewhere:
+            await prepared.execution.execute(
+                *wanted, config.timeout_s, elsewhere, keep_going=True, remembering=reporter
+            )
+
+    def _report_data(self, command: Run, reuse: RunReuse) -> None:
+        """Tell which data files the values were made from, so that they are watched."""
+        files = {
+            path: state.digest or (None if state.signature is None else "changed while it was read")
+            for path, state in reuse.files().items()
+        }
+        if files:
+            self._channel.send(Loaded(run=command.run, files=files, third_party=[]))
 
     # -- what the reporter needs --------------------------------------------------------------
 
-    def keep(self, command: Run, node: str, value: Any) -> None:
-        """Remember a value."""
-        remembered = Remembered(value, command.run, command.revision)
-        self._memory.keep(command.spec.name, node, remembered)
+    @property
+    def protected(self) -> Protected:
+        """Inputs that nodes get copies of."""
+        return self._protected
 
     def report(self, report: Any) -> None:
         """Report, after what has been printed so far."""
@@ -178,30 +318,55 @@ class Execution:
 
 
 class _Reporter:
-    """Reports each step of each node of one run."""
+    """Reports each step of each node of one run, and remembers its values."""
 
-    def __init__(self, execution: Execution, command: Run, prepared: Prepared) -> None:
+    def __init__(
+        self, execution: Execution, command: Run, prepared: Prepared, reuse: RunReuse
+    ) -> None:
         self._execution = execution
         self._command = command
         self._prepared = prepared
+        self._reuse = reuse
         self.failed = False
 
-    def node_started(self, node: str) -> None:
+    def recall(self, node: str) -> Recalled | None:
+        remembered = self._reuse.recall(node)
+        if remembered is None:
+            return None
+        self._execution.report(
+            NodeFinished(
+                run=self._command.run,
+                node=node,
+                ms=_ms(remembered.seconds),
+                changed=False,
+                summary=remembered.summary,
+                action="reused",
+            )
+        )
+        return Recalled(remembered.value)
+
+    def inputs(self, node: str, values: dict[str, Any]) -> dict[str, Any]:
+        pipeline = self._command.spec.name
+        return self._execution.protected.inputs(pipeline, node, values, self._reuse)
+
+    def node_started(self, node: str, inputs: Mapping[str, Any]) -> None:
+        self._reuse.begin(node, inputs)
         self._execution.report(NodeStarted(run=self._command.run, node=node))
 
     def node_finished(self, node: str, value: Any, seconds: float) -> None:
-        self._execution.keep(self._command, node, value)
+        remembered, changed = self._reuse.keep(node, value, seconds)
         self._execution.report(
             NodeFinished(
                 run=self._command.run,
                 node=node,
                 ms=_ms(seconds),
-                changed=True,
-                summary=summarize(value),
+                changed=changed,
+                summary=remembered.summary,
             )
         )
 
     def node_failed(self, node: str, error: BaseException, seconds: float) -> None:
+        self._reuse.fail(node)
         if isinstance(error, RunCancelled | asyncio.CancelledError):
             return
         self.failed = True
@@ -212,6 +377,41 @@ class _Reporter:
 
     def node_blocked(self, node: str, by: str) -> None:
         self._execution.report(NodeBlocked(run=self._command.run, node=node, by=by))
+
+
+def _forced(command: Run, ordered: Sequence[str]) -> dict[str, Because]:
+    names = ordered if command.forced is None else command.forced
+    because = Because(kind="rerun", text=command.forced_by or "asked for")
+    return dict.fromkeys(names, because)
+
+
+def _plan_step(step: Step) -> PlanStep:
+    return PlanStep(node=step.node, action=step.action, because=step.because)
+
+
+def _version_of(codebase: Codebase, thing: Any) -> str | None:
+    """The code version of a class or function, if it is the project's."""
+    module = getattr(thing, "__module__", None)
+    if not isinstance(module, str) or module not in codebase.modules:
+        return None
+    name = getattr(thing, "__qualname__", "")
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not thing and getattr(found, "__wrapped__", None) is not thing:
+        # Not what goes by that name now, so nothing is known of its code.
+        return unique_token().hex()
+    return codebase.version(module, name)
+
+
+def _no_version(thing: Any) -> str | None:
+    return None
+
+
+def _object_of(key: Key) -> Any:
+    """What a definition stands for now, if that may be or name a file."""
+    value = getattr(sys.modules.get(key[0]), key[1], None)
+    return value if isinstance(value, str | os.PathLike | FunctionType | list | tuple) else None
 
 
 def _run_config(spec: PipelineSpec) -> RunConfig:

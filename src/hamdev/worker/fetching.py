@@ -17,7 +17,7 @@ from hamdev.worker.memory import Memory
 def fetched(command: Fetch, memory: Memory) -> Fetched:
     """The value that `command` asks for, or why there is none; it never raises."""
     remembered = memory.get(command.pipeline, command.node)
-    if remembered is None:
+    if remembered is None or not remembered.has_value:
         return Fetched(request=command.request, missing=True)
     try:
         content, media_type = render(remembered.value, command.format)

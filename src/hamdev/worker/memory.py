@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ class Remembered:
         size: of the value in bytes, about.
         run: which computed the value, or restored it.
         revision: the latest one that the value is known to be right for.
-        parts: what the version covers; empty until that is worked out.
+        parts: what the version covers, or what works that out.
     """
 
     value: Any
@@ -53,7 +53,7 @@ class Remembered:
     run: int
     revision: int
     summary: Summary
-    parts: Mapping[Key, Part] = field(default_factory=dict)
+    parts: Mapping[Key, Part] | Callable[[], Mapping[Key, Part]] = field(default_factory=dict)
     spoilt: str = ""
 
     @property

@@ -122,9 +122,10 @@ class FileReads:
             if path not in accesses.written
         }
 
-    def is_written(self, path: str) -> bool:
-        """Whether a node of this run wrote to the path."""
-        return path in self._written
+    @property
+    def written(self) -> set[str]:
+        """The paths that nodes of this run wrote to."""
+        return set(self._written)
 
     def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":

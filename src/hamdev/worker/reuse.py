@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -10,8 +11,8 @@ from hamilton.node import Node
 
 from hamdev.core.plan import Known, PlannedNode, Step, is_same, plan
 from hamdev.core.references import Key
-from hamdev.core.versions import Difference, Part
-from hamdev.messages import Because
+from hamdev.core.versions import Difference
+from hamdev.messages import Because, Restored
 from hamdev.pipeline.node_versions import NodeVersions, explained
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.memory import Memory, Remembered, unique_token
@@ -29,6 +30,7 @@ class RunReuse:
         pipeline: its name.
         run, revision: of the run.
         nodes: all nodes that are needed, each after its inputs.
+        wanted: nodes whose values are asked for.
         outside: name → value of inputs, config values and overrides.
         versions: code versions of the nodes.
         memory: what is remembered.
@@ -43,6 +45,7 @@ class RunReuse:
         run: int,
         revision: int,
         nodes: Sequence[Node],
+        wanted: Sequence[str],
         outside: Mapping[str, Any],
         versions: NodeVersions,
         memory: Memory,
@@ -58,6 +61,7 @@ class RunReuse:
         self._reads = reads
         self._version_of = version_of
         self._objects = objects
+        self.wanted = list(wanted)
         self._remembered = memory.of(pipeline)
         self._nodes = {node.name: node for node in nodes}
         ignored = frozenset(node.name for node in nodes if versions.is_ignored(node))
@@ -78,7 +82,7 @@ class RunReuse:
         self.steps: dict[str, Step] = {}
         self.ran: list[str] = []
 
-    def plan(self, wanted: Collection[str], forced: Mapping[str, Because]) -> dict[str, Step]:
+    def plan(self, forced: Mapping[str, Because]) -> dict[str, Step]:
         """What is going to happen to each node."""
         known = {
             name: remembered.known()
@@ -87,7 +91,7 @@ class RunReuse:
         }
         outside = {name: token for name, token in self._tokens.items() if token is not None}
         nodes = list(self._planned.values())
-        self.steps = plan(nodes, known, outside, wanted, forced, self._explain)
+        self.steps = plan(nodes, known, outside, self.wanted, forced, self._explain)
         for name, step in self.steps.items():
             if step.action == "reuse":
                 self._tokens[name] = self._remembered[name].token
@@ -107,6 +111,16 @@ class RunReuse:
             for name in needed
             if name in self.steps and self.steps[name].action == "reuse"
         }
+
+    def targets(self) -> list[str]:
+        """The nodes to ask for so that all that is to run does."""
+        running = {name for name, step in self.steps.items() if step.action == "run"}
+        below = {i for name in running for i in self._planned[name].inputs}
+        return [name for name in running if name not in below]
+
+    def restored(self) -> dict[str, Restored]:
+        """Reused values that were not computed by this process."""
+        return {}
 
     # -- during the run -----------------------------------------------------------------------
 
@@ -154,6 +168,7 @@ class RunReuse:
             run=self._run,
             revision=self._revision,
             summary=summarize(value),
+            parts=partial(self._versions.parts, self._nodes[name]),
         )
         self._memory.keep(self._pipeline, name, remembered)
         self.ran.append(name)
@@ -164,6 +179,23 @@ class RunReuse:
         self._end_reads(name)
 
     # -- after the run ------------------------------------------------------------------------
+
+    def takers(self) -> dict[str, list[str]]:
+        """Node → the nodes that ran and took its value."""
+        found: dict[str, list[str]] = {}
+        for name in self.ran:
+            for taken in self._planned[name].inputs:
+                if taken in self._planned:
+                    found.setdefault(taken, []).append(name)
+        return found
+
+    def is_intact(self, remembered: Remembered) -> bool:
+        """Whether a remembered value is still what it was when it was remembered."""
+        return self._token(remembered.value)[0] == remembered.token
+
+    def token_of(self, value: Any) -> bytes:
+        """A token of a value; that of one without a fingerprint equals no other."""
+        return self._token(value)[0]
 
     def files(self) -> dict[str, FileState]:
         """All files that the values of this pipeline depend on."""
@@ -177,8 +209,8 @@ class RunReuse:
     def note_parts(self, name: str) -> None:
         """Work out what a node's version covers, for explaining the next difference."""
         remembered = self._memory.get(self._pipeline, name)
-        if remembered is not None and remembered.version == self._planned[name].version:
-            remembered.parts = self._versions.parts(self._nodes[name])
+        if remembered is not None and callable(remembered.parts):
+            remembered.parts = remembered.parts()
 
     # -- details ------------------------------------------------------------------------------
 
@@ -193,13 +225,12 @@ class RunReuse:
         return self._reads.end(name, self._candidates.pop(name, ()))
 
     def _explain(self, name: str) -> list[Because]:
-        before: Mapping[Key, Part] = self._remembered[name].parts
-        if before:
-            found = explained(before, self._versions.parts(self._nodes[name]))
-            if found:
-                return [_because(difference) for difference in found[:20]]
-        producer = self._nodes[name]
-        return [Because(kind="code", name=producer.name, text="its code has changed")]
+        parts = self._remembered[name].parts
+        before = parts() if callable(parts) else parts
+        found = explained(before, self._versions.parts(self._nodes[name]))
+        if found:
+            return [_because(difference) for difference in found[:20]]
+        return [Because(kind="code", name=name, text="its code has changed")]
 
 
 def _because(difference: Difference) -> Because:
