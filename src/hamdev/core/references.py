@@ -16,6 +16,9 @@ from hamdev.core.statements import CALLED, CHANGE, LOAD, STORE, Path, Use
 # outside the project, ("", "*") everything. The name may be WHOLE or EFFECTS.
 Key = tuple[str, str]
 
+# After the name of an import: what it stands for. Uses of the name lead there by themselves, each
+# only to the attributes that it takes.
+MEANING = " ->"
 EVERYTHING: Key = ("", WHOLE)
 PYTHON: Key = ("", "")
 
@@ -32,6 +35,7 @@ class Change:
         lazy: it happens when a function is called.
         is_module: the object is a module.
         called: the object is what a call of the targets returns.
+        part: the object is an attribute of the targets.
     """
 
     targets: frozenset[Key]
@@ -39,6 +43,7 @@ class Change:
     lazy: bool
     is_module: bool
     called: bool
+    part: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,8 @@ class Resolver:
                 found.add(EVERYTHING)
             found.discard((module, name))
             edges[name] = frozenset(found)
+            if definition.imports:
+                edges[name + MEANING] = self.follow(module, (name,))
             if changed:
                 changes[name] = tuple(changed)
             if definition.foreign_readers and (definition.docs or definition.kind == "class"):
@@ -145,7 +152,7 @@ class Resolver:
         if how not in (CHANGE, STORE):  # then a name that nobody defines is a builtin function
             targets = frozenset(key for key in targets if self._is_bound(key))
         return (
-            Change(targets, how, use.lazy, is_module, use.path[-1:] == (CALLED,))
+            Change(targets, how, use.lazy, is_module, use.path[-1:] == (CALLED,), len(path) > 1)
             if targets
             else None
         )
@@ -221,6 +228,8 @@ class Resolver:
                 found.update(self._outside_keys(star))
             elif self._exports(source, name):
                 exporters.append(star)
+                if source.exports_unknown:
+                    found.add((star, "__all__"))
                 further.append((star, (name, *rest)))
         if len(exporters) > 1:  # the last one wins
             found.add((definitions.module, f"* {name}: {' '.join(exporters)}"))

@@ -22,8 +22,8 @@ from functools import cached_property
 from typing import Literal
 
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
-from hamdev.core.graph import merkle, reachable, reverse
-from hamdev.core.references import EVERYTHING, PYTHON, Change, Key, Links, Resolver
+from hamdev.core.graph import components, merkle, reachable, reverse
+from hamdev.core.references import EVERYTHING, MEANING, PYTHON, Change, Key, Links, Resolver
 from hamdev.core.statements import (
     CALL,
     CHANGE,
@@ -61,6 +61,7 @@ class Codebase:
         self._edges = self._all_edges()
         self._orders: dict[Key, bytes] = {}
         self._foreign_changers: set[Key] = set()
+        self._outward: set[Key] = set()
         self._add_changes()
         self._add_effects()
         self._digests = self._merkle(0)
@@ -107,6 +108,7 @@ class Codebase:
         return {
             found: self._part(found, level)
             for found in reachable(starts, lambda k: self._edges.get(k, ()))
+            if not found[1].endswith(MEANING)
         }
 
     # -- the graph ----------------------------------------------------------------------------
@@ -170,6 +172,12 @@ class Codebase:
         if not changers:
             return
         backward = reverse(self._edges)
+        self._outward = {
+            source
+            for (module, _), found in changers.items()
+            for source in found
+            if source[0] != module
+        }
         for key, found in changers.items():
             self._orders[key] = self._order(key, found, backward)
         for key, found in changers.items():
@@ -179,7 +187,7 @@ class Codebase:
         """In which order what is executed at load time changes and sees `key`."""
         involved = reachable({key, *changers}, lambda k: backward.get(k, ()))
         eager = sorted(
-            (k[0], definition.position, k[1])
+            (k[0], definition.positions, k[1])
             for k in involved
             if (definition := self._definition(k)) is not None and definition.eager
         )
@@ -191,10 +199,51 @@ class Codebase:
     def _import_order(self) -> bytes:
         """In which order the project's modules are executed, as far as the text tells."""
         order = {
-            name: [load for load in definitions.loads if load in self.modules]
+            name: [load for _, load in definitions.loads if load in self.modules]
             for name, definitions in sorted(self.modules.items())
         }
         return repr(order).encode()
+
+    @cached_property
+    def _import_counts(self) -> dict[str, tuple[list[int], list[int]]]:
+        """Module → numbers of the statements in it that import modules of its own circle, and of
+        those that import modules with effects on others.
+
+        What is bound before such an import is there when the other module is executed.
+        """
+        loads = {
+            name: frozenset(load for _, load in d.loads if load in self.modules)
+            for name, d in self.modules.items()
+        }
+        circles = {
+            name: set(found)
+            for found in components(loads, loads)
+            if len(found) > 1
+            for name in found
+        }
+        active = {name for name, d in self.modules.items() if d.effects is not None}
+        active |= {module for module, _ in self._outward}
+        if active:
+            backward = reverse(loads)
+            active = reachable(active, lambda name: backward.get(name, ()))
+        counts = {}
+        for name, definitions in self.modules.items():
+            circle = circles.get(name, set())
+            own = [at for at, load in definitions.loads if load in circle]
+            others = [at for at, load in definitions.loads if load in active and load != name]
+            if own or others:
+                counts[name] = (own, others)
+        return counts
+
+    def _count_imports(self, key: Key) -> bytes:
+        definition = self._definition(key)
+        if definition is None:
+            return b""
+        own, others = self._import_counts[key[0]]
+        before = [sum(at < p for at in own) for p in definition.positions]
+        if definition.eager and not definition.immutable and definition.kind != "import":
+            before += [sum(at < p for at in others) for p in definition.positions]
+        return repr(before).encode()
 
     def _add_effects(self) -> None:
         found = {(name, EFFECTS) for name, d in self.modules.items() if d.effects is not None}
@@ -231,6 +280,8 @@ class Codebase:
         """The digest of a vertex alone; 16 bytes."""
         module, name = key
         parts = [module.encode(), name.encode(), self._orders.get(key, b"")]
+        if module in self._import_counts:
+            parts.append(self._count_imports(key))
         if not module:
             token = "" if name in sys.stdlib_module_names else "absent"
             parts.append(self.outside.get(name, token).encode())
@@ -292,8 +343,8 @@ class Codebase:
 
     def _key(self, module: str, name: str) -> Key:
         key = (module, name.partition(".")[0])
-        if self._definition(key) is not None:
-            return key
+        if (definition := self._definition(key)) is not None:
+            return (module, key[1] + MEANING) if definition.imports else key
         return (module, WHOLE) if module in self.modules else EVERYTHING
 
     def _part(self, key: Key, level: int) -> Part:
@@ -363,7 +414,7 @@ class _Changes:
                 continue
             if change.called and definition is not None and not definition.is_value:
                 continue  # a new instance, or a function that was not called
-            if definition is None or self._may_change(source, key, definition, change.how):
+            if definition is None or self._may_change(source, key, definition, change):
                 targets.add(key)
                 if definition is not None and definition.is_value and not definition.fresh:
                     targets |= self._shared(key)
@@ -393,11 +444,14 @@ class _Changes:
         modules = {module for module, name in change.targets if name == WHOLE}
         return {key for key in self._edges if key[0] in modules}
 
-    def _may_change(self, source: Key, key: Key, definition: Definition, how: str) -> bool:
+    def _may_change(self, source: Key, key: Key, definition: Definition, change: Change) -> bool:
+        how = change.how
         if how == CALL:
             return definition.is_value and key in self._stateful
         if how == PASS:
-            return definition.is_value and any(
+            if not definition.is_value and not (change.part and definition.kind == "class"):
+                return False
+            return (key in self._stateful and definition.is_value) or any(
                 other in self._careless for other in self._edges[source] if other != source
             )
         if how == DECORATE or definition.is_value:
