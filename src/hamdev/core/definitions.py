@@ -11,7 +11,7 @@ import ast
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hamdev.core.statements import (
@@ -124,9 +124,23 @@ class Definitions:
     imports: frozenset[Target]
 
     @cached_property
+    def late_effects(self) -> tuple[str, ...]:
+        """Names of the definitions with a late effect."""
+        return tuple(name for name, found in self.table.items() if found.late_effect)
+
+    @cached_property
+    def sensitive(self) -> tuple[str, ...]:
+        """Names of the definitions that depend on docstrings or the text itself."""
+        own = (EFFECTS,) if self.effects is not None and self.effects.sensitivity else ()
+        return own + tuple(name for name, found in self.table.items() if found.sensitivity)
+
+    @cached_property
     def shape(self) -> tuple[object, ...]:
         """What the references of other modules are resolved by."""
-        names = {name: definition.imports for name, definition in self.table.items()}
+        names = {
+            name: (found.imports, found.kind, found.is_value, found.immutable)
+            for name, found in self.table.items()
+        }
         return names, self.stars, self.exports, self.exports_unknown, self.dynamic
 
 
@@ -332,7 +346,27 @@ class _Table:
             # A name that a star import may bind as well means what came last.
             tokens += [str(sum(star < n for star in stars)).encode() for n in numbers if stars]
             table[name] = _combine(name, numbers, own, _hash(self._future, *tokens))
+        for name in self._mutable(table):
+            table[name] = replace(table[name], immutable=False)
         return table
+
+    def _mutable(self, table: Mapping[str, Definition]) -> set[str]:
+        """Names that seem immutable, but are made from a value that is not."""
+        needs = {
+            name: frozenset().union(*(self._statements[n].immutable_if for n in self._owned[name]))
+            for name, definition in table.items()
+            if definition.immutable
+        }
+        mutable: set[str] = set()
+        while True:
+            new = {
+                name
+                for name, needed in needs.items()
+                if name not in mutable and (needed & mutable or not needed <= needs.keys())
+            }
+            if not new:
+                return mutable
+            mutable |= new
 
     def _order_tokens(self) -> dict[int, bytes]:
         """Statement → where it stands among those that change what it may see as it is executed."""
@@ -346,7 +380,7 @@ class _Table:
             return {}
         tokens: dict[int, bytes] = {}
         for number, statement in enumerate(self._statements):
-            if not statement.eager or statement.immutable or statement.label.startswith("Import"):
+            if not statement.eager or not statement.uses or statement.label.startswith("Import"):
                 continue
             seen = sorted(self._reached(statement) & unstable.keys())
             counts = [f"{name}:{sum(n < number for n in unstable[name])}" for name in seen]

@@ -136,7 +136,7 @@ class Statement:
         foreign_readers: names of decorators and bases, which get hold of docstrings here.
         changes_arguments: a function in it changes objects that are handed to it.
         fresh: the one value that it binds shares nothing mutable with other names.
-        immutable: … and cannot be changed in place.
+        immutable: … and cannot be changed in place, if the values of `immutable_if` cannot.
         stateful: it defines or makes an object that calls of its methods change.
     """
 
@@ -159,6 +159,7 @@ class Statement:
     changes_arguments: bool
     fresh: bool
     immutable: bool
+    immutable_if: frozenset[str]
     stateful: bool
 
 
@@ -305,6 +306,7 @@ class StatementReader:
             changes_arguments=self._changes_arguments,
             fresh=fresh,
             immutable=immutable,
+            immutable_if=_names(node) if immutable else frozenset(),
             stateful=self._stateful,
         )
 
@@ -1144,7 +1146,9 @@ def _pairs(arguments: ast.arguments) -> Iterable[tuple[str, ast.expr]]:
 
 
 def _mutable_defaults(arguments: ast.arguments) -> Iterable[str]:
-    return (name for name, default in _pairs(arguments) if not _is_immutable(default))
+    for name, default in _pairs(arguments):
+        if not _is_immutable(default) or _has_names(default):
+            yield name
 
 
 def _defaults(arguments: ast.arguments) -> Iterable[tuple[str, set[Path]]]:
@@ -1188,9 +1192,17 @@ def _is_immutable(value: ast.AST) -> bool:
             return _is_immutable(operand)
         case ast.BinOp(left=left, right=right):
             return _is_immutable(left) and _is_immutable(right)
-        case ast.JoinedStr():
+        case ast.JoinedStr() | ast.Name():
             return True
     return False
+
+
+def _names(node: ast.stmt) -> frozenset[str]:
+    """The names that an immutable value is made from."""
+    value = getattr(node, "value", None)
+    if value is None or isinstance(value, ast.JoinedStr):
+        return frozenset()
+    return frozenset(n.id for n in ast.walk(value) if isinstance(n, ast.Name))
 
 
 def _is_fresh(value: ast.AST) -> bool:
@@ -1203,7 +1215,11 @@ def _is_fresh(value: ast.AST) -> bool:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _FRESH_CALLS:
             arguments = [*value.args, *(k.value for k in value.keywords)]
             return all(_is_fresh(a) or _is_builtin_type(a) for a in arguments)
-    return _is_immutable(value)
+    return not isinstance(value, ast.Name) and _is_immutable(value) and not _has_names(value)
+
+
+def _has_names(value: ast.AST) -> bool:
+    return any(isinstance(node, ast.Name) for node in ast.walk(value))
 
 
 def _is_builtin_type(value: ast.AST) -> bool:
