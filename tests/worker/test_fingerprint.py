@@ -521,6 +521,27 @@ def test_no_byte_of_a_large_array_is_left_out(step: int, place: int, order: Any)
     assert certain(array) == before
 
 
+def test_what_is_repeated_counts_and_along_which_axis() -> None:
+    rows, columns = np.array([[0.0, 1.0]]), np.array([[0.0], [1.0]])
+    arrays = [np.broadcast_to(array, (2, 2)) for array in (rows, columns)]
+    assert certain(arrays[0]) != certain(arrays[1])
+    frames = [pd.DataFrame(array, copy=False) for array in arrays]
+    assert certain(frames[0]) != certain(frames[1])
+    huge = [np.broadcast_to(value, (10**12,)) for value in (0.0, 1.0)]
+    assert certain(huge[0]) != certain(huge[1])
+
+
+def test_nothing_is_left_out_between_chunks() -> None:
+    array = np.zeros(3 * 16 * 1024 * 1024, "u1")
+    prints = {certain(array)}
+    places = [n * 16 * 1024 * 1024 + offset for n in (1, 2) for offset in (-1, 0, 1)]
+    for place in [*places, len(array) - 1]:
+        array[place] = 1
+        prints.add(certain(array))
+        array[place] = 0
+    assert len(prints) == len(places) + 2
+
+
 # --- across processes ----------------------------------------------------------------------------
 
 ELSEWHERE = """
@@ -940,6 +961,19 @@ def test_sharing_does_not_multiply_the_work() -> None:
         keys = frozenset({keys, (keys, keys)})
     assert fingerprint(value) is not None
     assert fingerprint(keys) is not None
+
+
+def test_a_handle_to_data_elsewhere_has_no_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def instance_of_module(name: str) -> Any:
+        for parent in (name.partition(".")[0], name):
+            monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+        made = sys.modules[name]
+        exec("class Handle:\n    path = 'a'\nclass Child(Handle): pass", made.__dict__)
+        return made.Child()
+
+    for name in ("zarr.core", "dask.dataframe", "fsspec"):
+        assert fingerprint(instance_of_module(name)) is None
+    assert fingerprint(instance_of_module("zarrlike.core")) is not None
 
 
 def test_an_interrupt_passes() -> None:

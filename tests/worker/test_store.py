@@ -521,6 +521,14 @@ def test_it_is_a_bounded_dictionary_that_forgets_the_least_recently_used(
         assert store.size() == sum(size for _, size in kept.values())
 
 
+def test_the_value_just_written_stays_though_the_clock_went_back(tmp_path: Path) -> None:
+    store = Store(tmp_path / "values", 100_000)
+    store.put(OTHER, bytes(60_000))
+    os.utime(entry(store, OTHER), (0, time.time() + 3600))
+    assert store.put(KEY, bytes(60_000))
+    assert files(store) == [f"{KEY}.value"]
+
+
 def test_what_writers_left_behind_goes_after_an_hour_and_not_before(store: Store) -> None:
     store.put(KEY, 1)
     old, young = (store.folder / f"{OTHER}.{name}.part" for name in ("old", "young"))

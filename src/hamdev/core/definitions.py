@@ -11,7 +11,7 @@ import ast
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hamdev.core.statements import (
@@ -55,7 +55,7 @@ class Definition:
         name: the top-level name.
         kind: `function`, `class`, `import`, `constant` or `statements`, for people.
         line: of its first statement.
-        position: number of its first statement in the module.
+        positions: numbers of its statements in the module.
         digest: of its statements, and of their order where that matters.
         docs: of their docstrings.
         uses: global names that they refer to.
@@ -68,7 +68,7 @@ class Definition:
     name: str
     kind: str
     line: int
-    position: int
+    positions: tuple[int, ...]
     digest: bytes
     docs: bytes
     uses: frozenset[Use]
@@ -99,7 +99,7 @@ class Definitions:
         exports: the names in a literal `__all__`; None if there is no `__all__`.
         exports_unknown: there is an `__all__` that is not a literal.
         dynamic: it may define names that are not written in it.
-        loads: modules that it imports, in order of appearance.
+        loads: modules that it imports, each with the number of the statement that does.
         digest: of all statements, in order.
         docs: of all docstrings.
         text_digest: of the exact text.
@@ -116,7 +116,7 @@ class Definitions:
     exports: frozenset[str] | None
     exports_unknown: bool
     dynamic: bool
-    loads: tuple[str, ...]
+    loads: tuple[tuple[int, str], ...]
     digest: bytes
     docs: bytes
     text_digest: bytes
@@ -124,9 +124,23 @@ class Definitions:
     imports: frozenset[Target]
 
     @cached_property
+    def late_effects(self) -> tuple[str, ...]:
+        """Names of the definitions with a late effect."""
+        return tuple(name for name, found in self.table.items() if found.late_effect)
+
+    @cached_property
+    def sensitive(self) -> tuple[str, ...]:
+        """Names of the definitions that depend on docstrings or the text itself."""
+        own = (EFFECTS,) if self.effects is not None and self.effects.sensitivity else ()
+        return own + tuple(name for name, found in self.table.items() if found.sensitivity)
+
+    @cached_property
     def shape(self) -> tuple[object, ...]:
         """What the references of other modules are resolved by."""
-        names = {name: definition.imports for name, definition in self.table.items()}
+        names = {
+            name: (found.imports, found.kind, found.is_value, found.immutable)
+            for name, found in self.table.items()
+        }
         return names, self.stars, self.exports, self.exports_unknown, self.dynamic
 
 
@@ -160,7 +174,7 @@ def read_definitions(module: ModuleText) -> Definitions:
         exports=exports,
         exports_unknown=exports_unknown,
         dynamic=any(statement.dynamic for statement in statements),
-        loads=tuple(dict.fromkeys(name for s in statements for name in sorted(s.loads))),
+        loads=tuple((at, name) for at, s in enumerate(statements) for name in sorted(s.loads)),
         digest=_hash(future, *(s.digest for s in statements)),
         docs=_hash(docstring.encode("utf-8", "surrogatepass"), *(s.docs for s in statements)),
         text_digest=text_digest,
@@ -172,7 +186,7 @@ def read_definitions(module: ModuleText) -> Definitions:
 def _opaque(module: ModuleText, text_digest: bytes) -> Definitions:
     """A module that is nested too deeply to be parsed: it may define and refer to anything."""
     effects = Definition(
-        EFFECTS, "statements", 1, 0, text_digest, b"", frozenset(), frozenset(),
+        EFFECTS, "statements", 1, (0,), text_digest, b"", frozenset(), frozenset(),
         is_value=True, eager=True, late_effect=False, reads=2, sensitivity=TEXT,
         foreign_readers=frozenset(), changes_arguments=True, fresh=False, immutable=False,
         stateful=True,
@@ -206,6 +220,9 @@ def _flatten(body: list[ast.stmt]) -> Iterator[_Part]:
         match part.node:
             case ast.If(test=test, body=inner, orelse=orelse) if not _binds(test):
                 guards = (*part.guards, test)
+                if any(isinstance(node, ast.Call) for node in ast.walk(test)):
+                    # Not an expression statement: most such calls only ask something.
+                    yield _Part(ast.copy_location(ast.Assert(test, None), part.node))
                 todo += [_Part(n, guards, part.branch + "0") for n in reversed(orelse)]
                 if not _is_main(test):
                     todo += [_Part(n, guards, part.branch + "1") for n in reversed(inner)]
@@ -328,8 +345,28 @@ class _Table:
             tokens = [order.get(n, b"") for n in numbers]
             # A name that a star import may bind as well means what came last.
             tokens += [str(sum(star < n for star in stars)).encode() for n in numbers if stars]
-            table[name] = _combine(name, numbers[0], own, _hash(self._future, *tokens))
+            table[name] = _combine(name, numbers, own, _hash(self._future, *tokens))
+        for name in self._mutable(table):
+            table[name] = replace(table[name], immutable=False)
         return table
+
+    def _mutable(self, table: Mapping[str, Definition]) -> set[str]:
+        """Names that seem immutable, but are made from a value that is not."""
+        needs = {
+            name: frozenset().union(*(self._statements[n].immutable_if for n in self._owned[name]))
+            for name, definition in table.items()
+            if definition.immutable
+        }
+        mutable: set[str] = set()
+        while True:
+            new = {
+                name
+                for name, needed in needs.items()
+                if name not in mutable and (needed & mutable or not needed <= needs.keys())
+            }
+            if not new:
+                return mutable
+            mutable |= new
 
     def _order_tokens(self) -> dict[int, bytes]:
         """Statement → where it stands among those that change what it may see as it is executed."""
@@ -343,7 +380,7 @@ class _Table:
             return {}
         tokens: dict[int, bytes] = {}
         for number, statement in enumerate(self._statements):
-            if not statement.eager or statement.immutable or statement.label.startswith("Import"):
+            if not statement.eager or not statement.uses or statement.label.startswith("Import"):
                 continue
             seen = sorted(self._reached(statement) & unstable.keys())
             counts = [f"{name}:{sum(n < number for n in unstable[name])}" for name in seen]
@@ -367,13 +404,15 @@ class _Table:
         return reached
 
 
-def _combine(name: str, position: int, own: Sequence[Statement], extra: bytes) -> Definition:
+def _combine(
+    name: str, positions: Sequence[int], own: Sequence[Statement], extra: bytes
+) -> Definition:
     labels = {_LABELS.get(statement.label, "statements") for statement in own}
     return Definition(
         name=name,
         kind=labels.pop() if len(labels) == 1 else "statements",
         line=own[0].line,
-        position=position,
+        positions=tuple(positions),
         digest=_hash(extra, *(s.digest for s in own)),
         docs=_hash(*(s.docs for s in own)) if any(s.docs for s in own) else b"",
         uses=own[0].uses.union(*(s.uses for s in own[1:])),
@@ -393,11 +432,10 @@ def _combine(name: str, position: int, own: Sequence[Statement], extra: bytes) -
 
 
 def _effects(statements: Sequence[Statement]) -> Definition | None:
-    own = [statement for statement in statements if statement.effect]
-    if not own:
+    positions = [n for n, statement in enumerate(statements) if statement.effect]
+    if not positions:
         return None
-    first = next(n for n, statement in enumerate(statements) if statement.effect)
-    return _combine(EFFECTS, first, own, b"")
+    return _combine(EFFECTS, positions, [statements[n] for n in positions], b"")
 
 
 def _exports(tree: ast.Module) -> tuple[frozenset[str] | None, bool]:

@@ -78,37 +78,35 @@ def merkle(
     keys: Iterable[K],
     edges: Mapping[K, Collection[K]],
     own: Callable[[K], bytes],
-    known: Mapping[K, bytes],
+    known: Mapping[K, bytes] | None = None,
 ) -> dict[K, bytes]:
-    """Vertex → a digest of it and of all that it leads to, for `keys` and what they lead to.
+    """Vertex → a digest of it and of all that it leads to.
 
     Args:
-        keys: the vertices wanted.
-        edges: what each vertex leads to; those of known ones are not followed.
-        own: a vertex's own digest, which must contain its identity.
+        keys: the vertices wanted; all that they lead to must be among them, or known.
+        edges: what each vertex leads to.
+        own: a vertex's own digest, of a fixed length, which must contain its identity.
         known: vertices whose digest is known already.
     """
     blake = hashlib.blake2b
-    result: dict[K, bytes] = dict(known)
-    unknown = {key: edges[key] for key in edges if key not in known} if known else edges
-    for component in components([k for k in keys if k not in known], unknown):
+    known = known or {}
+    inner = {key: [k for k in edges[key] if k not in known] for key in keys} if known else edges
+    result: dict[K, bytes] = {}
+    for component in components(keys, inner):
         if len(component) == 1:
             key = component[0]
-            if key in known:
-                continue
-            following = edges.get(key, ())
-            parts = sorted([result[other] for other in following if other != key])
+            parts = sorted([known[k] if k in known else result[k] for k in edges[key] if k != key])
             result[key] = blake(own(key) + b"".join(parts), digest_size=16).digest()
             continue
         members = set(component)
         described = []
         for key in component:
-            inside = sorted(own(other) for other in edges[key] if other in members)
-            outside = sorted(result[other] for other in edges[key] if other not in members)
-            described.append(
-                own(key) + b"%d,%d" % (len(inside), len(outside)) + b"".join(inside + outside)
+            inside = sorted([own(k) for k in edges[key] if k in members])
+            outside = sorted(
+                [known[k] if k in known else result[k] for k in edges[key] if k not in members]
             )
-        whole = blake(b"".join(sorted(described)), digest_size=16).digest()
+            described.append(own(key) + b"%d:" % len(inside) + b"".join(inside + outside))
+        whole = blake(b"\0".join(sorted(described)), digest_size=16).digest()
         for key in component:
             result[key] = blake(own(key) + whole, digest_size=16).digest()
     return result

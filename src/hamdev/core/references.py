@@ -10,12 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
-from hamdev.core.statements import CALLED, CHANGE, LOAD, STORE, Path, Use
+from hamdev.core.statements import CALL, CALLED, CHANGE, LOAD, PASS, STORE, Path, Use
 
 # (module, name). The module is empty for what belongs to none: ("", "numpy") is what is installed
 # outside the project, ("", "*") everything. The name may be WHOLE or EFFECTS.
 Key = tuple[str, str]
 
+# After a name that an import may bind: what it stands for. Uses of the name lead there by themselves, each
+# only to the attributes that it takes.
+MEANING = " ->"
 EVERYTHING: Key = ("", WHOLE)
 PYTHON: Key = ("", "")
 
@@ -32,6 +35,7 @@ class Change:
         lazy: it happens when a function is called.
         is_module: the object is a module.
         called: the object is what a call of the targets returns.
+        part: the object is an attribute of the targets.
     """
 
     targets: frozenset[Key]
@@ -39,6 +43,7 @@ class Change:
     lazy: bool
     is_module: bool
     called: bool
+    part: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,8 @@ class Resolver:
                 found.add(EVERYTHING)
             found.discard((module, name))
             edges[name] = frozenset(found)
+            if definition.imports or definitions.stars:
+                edges[name + MEANING] = self.follow(module, (name,))
             if changed:
                 changes[name] = tuple(changed)
             if definition.foreign_readers and (definition.docs or definition.kind == "class"):
@@ -144,10 +151,22 @@ class Resolver:
         targets = frozenset(key for key in found if key[0])
         if how not in (CHANGE, STORE):  # then a name that nobody defines is a builtin function
             targets = frozenset(key for key in targets if self._is_bound(key))
+        if how in (CALL, PASS) and not any(self._is_object(key) for key in targets):
+            return None
         return (
-            Change(targets, how, use.lazy, is_module, use.path[-1:] == (CALLED,))
+            Change(targets, how, use.lazy, is_module, use.path[-1:] == (CALLED,), len(path) > 1)
             if targets
             else None
+        )
+
+    def _is_object(self, key: Key) -> bool:
+        """Whether a key is a value, or a class whose attributes may be meant."""
+        definitions = self._modules.get(key[0])
+        definition = definitions.table.get(key[1]) if definitions is not None else None
+        return (
+            definition is not None
+            and not definition.immutable
+            and (definition.is_value or definition.kind == "class")
         )
 
     def _is_bound(self, key: Key) -> bool:
@@ -221,6 +240,8 @@ class Resolver:
                 found.update(self._outside_keys(star))
             elif self._exports(source, name):
                 exporters.append(star)
+                if source.exports_unknown:
+                    found.add((star, "__all__"))
                 further.append((star, (name, *rest)))
         if len(exporters) > 1:  # the last one wins
             found.add((definitions.module, f"* {name}: {' '.join(exporters)}"))

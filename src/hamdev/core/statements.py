@@ -49,6 +49,10 @@ _COPYING = frozenset(
     "reset_index sort_values query filter select with_columns to_dict to_frame agg apply map "
     "pivot_table melt format split strip lower upper replace sum mean keys".split()
 )
+_CHANGING_FUNCTIONS = frozenset(
+    "next heappush heappop heapify heapreplace heappushpop insort insort_left insort_right put "
+    "copyto place putmask fill_diagonal shuffle setitem delitem iadd iconcat ior anext".split()
+)
 _PURE_BUILTINS = frozenset(
     "len isinstance issubclass str int float bool repr tuple dict list set frozenset sorted range "
     "min max sum abs round type print hash id ord chr".split()
@@ -66,9 +70,16 @@ _TEXT_ATTRIBUTES = frozenset(
     "extract_stack format_stack format_exc print_exc extract_tb lineno findcaller stacklevel".split()
 )
 _DOC_NAMES = frozenset({"__doc__", "getdoc", "get_docstring", "help"})
+_READS_ALL = frozenset(
+    "sys.modules importlib importlib.reload importlib.util importlib.machinery pkgutil runpy gc "
+    "builtins builtins.eval builtins.exec builtins.compile builtins.__import__ pickle.load "
+    "pickle.loads pickle.Unpickler joblib.load dill.load dill.loads cloudpickle.load "
+    "cloudpickle.loads".split()
+)
+_IMPORTERS = frozenset({"import_module", "__import__"})
 _MAKING = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"})
 _STATEFUL_CALLS = frozenset(
-    "count cycle iter default_rng RandomState Random Generator open StringIO BytesIO".split()
+    "count cycle iter map filter zip enumerate reversed chain islice defaultdict default_rng RandomState Random Generator open StringIO BytesIO".split()
 )
 _BUILTINS = frozenset(dir(builtins))
 _QUIET_CONTEXTS = frozenset({"suppress", "open", "catch_warnings"})
@@ -125,7 +136,7 @@ class Statement:
         foreign_readers: names of decorators and bases, which get hold of docstrings here.
         changes_arguments: a function in it changes objects that are handed to it.
         fresh: the one value that it binds shares nothing mutable with other names.
-        immutable: … and cannot be changed in place.
+        immutable: … and cannot be changed in place, if the values of `immutable_if` cannot.
         stateful: it defines or makes an object that calls of its methods change.
     """
 
@@ -148,6 +159,7 @@ class Statement:
     changes_arguments: bool
     fresh: bool
     immutable: bool
+    immutable_if: frozenset[str]
     stateful: bool
 
 
@@ -163,7 +175,9 @@ class _Scope:
     imports: dict[str, set[Target]] = field(default_factory=dict)
     aliases: dict[str, set[Path]] = field(default_factory=dict)
     uses: set[tuple[Path, str, bool]] = field(default_factory=set)
-    shared: set[str] = field(default_factory=set)  # class attributes that hold mutable values
+    shared: set[str] = field(default_factory=set)  # class attributes, defaults: mutable, kept
+    defaults: dict[str, set[Path]] = field(default_factory=dict)
+    inner_changes: set[str] = field(default_factory=set)  # what functions inside change of it
 
 
 class StatementReader:
@@ -240,6 +254,11 @@ class StatementReader:
         self._loads: set[str] = set()
         self._star: list[str] = []
         self._eager = not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        self._called: ast.expr | None = None
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        self._names = [t.id for t in targets if isinstance(t, ast.Name)]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            self._names = [node.name]
         self._effect = self._late_effect = self._dynamic = self._changes_arguments = False
         self._reads = self._sensitivity = 0
         self._stateful = False
@@ -252,6 +271,12 @@ class StatementReader:
         scope = self._scope
         for path, how, lazy in scope.uses:
             self._uses.add(Use("", path, how, lazy))
+            if path[0] in self._imported and _is_shared(path, how):
+                self._effect = self._effect or not lazy
+                self._late_effect = self._late_effect or lazy
+        for use in self._uses:
+            if use.module and use.lazy and _is_shared((use.module, *use.path), use.how):
+                self._late_effect = True
         if self._evaluates_text:
             for text in self._texts:
                 for word in _WORD.findall(text):
@@ -281,6 +306,7 @@ class StatementReader:
             changes_arguments=self._changes_arguments,
             fresh=fresh,
             immutable=immutable,
+            immutable_if=_names(node) if immutable else frozenset(),
             stateful=self._stateful,
         )
 
@@ -351,8 +377,14 @@ class StatementReader:
                 for target in scope.imports[name]:
                     self._uses.add(Use(target.module, target.path, LOAD, True))
         outer = next(s for s in reversed(self._scopes) if s.kind != "class")
+        if scope.inner_changes & local:
+            self._stateful = True  # a closure that keeps something between calls
+        outer.inner_changes |= (scope.inner_changes - local) | (scope.bound & scope.nonlocals)
         for path, how, lazy in _with_aliases(scope):
             name = path[0]
+            for default in scope.defaults.get(name, ()):
+                if how in (CHANGE, STORE, AUGMENT, PASS, RETURN):
+                    outer.uses.add((default, CHANGE if how == STORE else how, lazy))
             if name in scope.globals:
                 module.uses.add((path, how, lazy))
             elif name in local:
@@ -365,24 +397,31 @@ class StatementReader:
                     self._note_parameter_change(scope, path, how)
             else:
                 outer.uses.add((path, how, lazy))
+                if how in (CHANGE, STORE, AUGMENT) and scope.name != "<comprehension>":
+                    outer.inner_changes.add(name)
 
     def _note_parameter_change(self, scope: _Scope, path: Path, how: str) -> None:
         """A function changes what it was handed: its argument, its class or what its class holds."""
+        if path[0] in scope.shared:
+            self._changes_itself()
         owner = next((s for s in reversed(self._scopes) if s.kind == "class"), None)
         if owner is None or scope.name == "":
             self._changes_arguments = True
             return
-        top = self._scopes[1].name or owner.name
         is_self = path[0] == scope.name
         if not is_self:
             self._changes_arguments = True
         elif path[0] != "self" or (path[1:2] and path[1] in owner.shared | {"__class__"}):
-            self._scopes[0].uses.add(((top,), CHANGE, True))
+            self._changes_itself()
         else:
             if scope.function not in _MAKING:
                 self._stateful = True
             if len(path) > (2 if how == STORE else 1):
                 self._changes_arguments = True
+
+    def _changes_itself(self) -> None:
+        """Calling what this statement defines changes it: a registry, a mutable default."""
+        self._scopes[0].uses.update(((name,), CHANGE, True) for name in self._names)
 
     # -- names and attributes -----------------------------------------------------------------
 
@@ -394,6 +433,10 @@ class StatementReader:
             return
         self._use((name,), LOAD)
         self._note_special(name)
+        if name in self._imported:
+            self._note_origin((name,))
+        if name in _IMPORTERS and node is not self._called:
+            self._reads = 2
         if name.startswith("__") and not name.endswith("__"):
             for scope in self._scopes:
                 if scope.kind == "class":  # the compiler mangles it
@@ -428,6 +471,10 @@ class StatementReader:
                 self._sensitivity = TEXT
             elif word in ("__subclasses__", "__builtins__", "__globals__", "f_globals"):
                 self._reads = 2
+        if words[-1] in _CHANGING and node is not self._called:
+            owner = root_path(node.value)
+            if owner is not None:  # `add = ITEMS.append`: whoever calls it changes them
+                self._scope.uses.add((owner, CHANGE, True))
         self._out.append("A" + ".".join(words))
         if type(inner) is ast.Name:
             self._out.append(f"N{inner.id}")
@@ -436,7 +483,10 @@ class StatementReader:
             self._note_special(inner.id)
             if inner.id.startswith("__") and not inner.id.endswith("__"):
                 self._visit(inner)
-            self._note_module_access(path)
+            if inner.id in self._imported:
+                self._note_origin(path)
+            if words[-1] in _IMPORTERS and node is not self._called:
+                self._reads = 2
         else:
             self._visit(inner)
         if type(node.ctx) is not ast.Load:
@@ -445,15 +495,24 @@ class StatementReader:
                 exact = root == _chain(node.value)
                 self._changed((*root, node.attr) if exact else root, STORE if exact else CHANGE)
 
-    def _note_module_access(self, path: Path) -> None:
-        if path[:2] in (("sys", "modules"), ("importlib", "reload")):
-            self._reads = 2
-            self._dynamic = self._dynamic or self._lazy == 0
+    def _note_origin(self, path: Path) -> None:
+        """Whether something imported gives access to any module."""
+        rest = "".join(f".{word}" for word in path[1:])
+        for dotted in self._imported[path[0]]:
+            full = dotted + rest
+            if full in _READS_ALL or (full == "sys" and not rest):
+                self._reads = 2
+            elif full.startswith(("sys.modules.", "pkgutil.", "runpy.", "gc.")):
+                self._reads = 2
+            if full.startswith(("sys.modules", "builtins.e")) and self._lazy == 0:
+                self._dynamic = True
 
     def _subscript(self, node: ast.Subscript) -> None:
         self._generic(node, ast.Subscript)
         if type(node.ctx) is ast.Load:
             self._globals_read += _is_globals(node.value)
+            if type(node.value) is ast.Name:
+                self._use((node.value.id,), CALL)
         else:
             root = root_path(node.value)
             if root is not None:
@@ -461,11 +520,6 @@ class StatementReader:
 
     def _changed(self, path: Path, how: str) -> None:
         self._use(path, how)
-        if self._lazy == 0:
-            if path[0] in self._imported and not self._is_local(path[0]):
-                self._effect = True
-        elif path[0] in self._imported:
-            self._late_effect = True
         if path[:2] == ("sys", "modules"):
             self._dynamic = True
 
@@ -475,8 +529,8 @@ class StatementReader:
     # -- calls --------------------------------------------------------------------------------
 
     def _call(self, node: ast.Call) -> None:
+        func = self._called = node.func
         self._generic(node, ast.Call)
-        func = node.func
         last = func.attr if type(func) is ast.Attribute else getattr(func, "id", "")
         root = root_path(func)
         if self._lazy == 0 and last in _STATEFUL_CALLS:
@@ -488,16 +542,30 @@ class StatementReader:
         for argument in (*node.args, *(k.value for k in node.keywords)):
             for path in _passed(argument):
                 self._use(path, PASS)
-        if last in ("next", "setattr", "delattr", "__setattr__") and node.args:
+        for keyword in node.keywords:
+            target = None
+            if keyword.arg == "out":
+                target = root_path(keyword.value)
+            elif keyword.arg == "inplace" and isinstance(func, ast.Attribute):
+                target = root_path(func.value)
+            if target is not None:
+                self._changed(target, CHANGE)
+        if last in _CHANGING_FUNCTIONS:
+            for argument in node.args:
+                for path in _passed(argument):
+                    self._changed(path, CHANGE)
+        if last in ("setattr", "delattr", "__setattr__") and node.args:
             target = root_path(node.args[0])
             if target is not None:
                 self._changed(target, CHANGE)
-                if last != "next" and target[0] in self._imported:
+                if target[0] in self._imported:
                     self._changed((*target, "?"), STORE)
 
     def _note_call(self, node: ast.Call, func: ast.expr, last: str, root: Path) -> None:
         if last in ("import_module", "__import__"):
             self._import_by_name(node)
+        if root == _chain(func):
+            self._use(root, CALL)
         if type(func) is ast.Attribute:
             owner = root_path(func.value)
             if owner is not None and last not in _HARMLESS:
@@ -543,8 +611,25 @@ class StatementReader:
 
     # -- statements ---------------------------------------------------------------------------
 
+    def _hand_on(self, value: ast.expr) -> None:
+        """Whoever goes through an iterator changes it."""
+        for path in _passed(value):
+            self._use(path, PASS)
+
+    def _starred(self, node: ast.Starred) -> None:
+        self._generic(node, ast.Starred)
+        self._hand_on(node.value)
+
+    def _compare(self, node: ast.Compare) -> None:
+        self._generic(node, ast.Compare)
+        for operator, value in zip(node.ops, node.comparators, strict=True):
+            if type(operator) in (ast.In, ast.NotIn):
+                self._hand_on(value)
+
     def _return(self, node: ast.Return | ast.Yield | ast.YieldFrom) -> None:
         self._generic(node, type(node))
+        if type(node) is not ast.Return:
+            self._stateful = True
         for path in _passed(node.value) if node.value is not None else ():
             self._use(path, RETURN)
 
@@ -586,6 +671,8 @@ class StatementReader:
         scope = self._scope
         for target in targets:
             self._alias(target, value)
+            if isinstance(target, ast.Tuple | ast.List):
+                self._hand_on(value)
             if scope.kind == "class" and isinstance(target, ast.Name) and _is_mutable(value):
                 scope.shared.add(target.id)
             if (
@@ -618,6 +705,7 @@ class StatementReader:
         self._out.append(type(node).__name__)
         self._visit(node.target)
         self._visit(node.iter)
+        self._hand_on(node.iter)
         self._alias(node.target, node.iter)
         self._body(node.body)
         self._body(node.orelse)
@@ -687,6 +775,8 @@ class StatementReader:
                 target = Target(alias.name if alias.asname else top, ())
                 scope.bound.add(bound)
                 scope.imports.setdefault(bound, set()).add(target)
+                if self._lazy and alias.name in ("pkgutil", "runpy", "gc", "pickle", "builtins"):
+                    self._reads = 2
                 if scope.kind == "class":  # it is an attribute of the class
                     self._uses.add(Use(target.module, (), LOAD, self._lazy > 0))
             return
@@ -696,6 +786,12 @@ class StatementReader:
             if base is None:
                 continue
             self._loads.update((base, f"{base}.{alias.name}"))
+            if base == "importlib" and alias.name in _IMPORTERS:
+                self._reads = 2 if alias.asname else self._reads
+            elif f"{base}.{alias.name}" in _READS_ALL or base in ("pkgutil", "runpy", "gc"):
+                self._reads = 2
+            if alias.name in _TEXT_ATTRIBUTES:
+                self._sensitivity = TEXT
             if alias.name == "*":
                 self._star.append(base)
                 continue
@@ -721,6 +817,8 @@ class StatementReader:
         in_class = self._scope.kind == "class"
         self._enter("function")
         self._scope.function = node.name
+        self._scope.defaults = dict(_defaults(node.args))
+        self._scope.shared.update(_mutable_defaults(node.args))
         parameters = _parameters(node.args)
         if in_class and parameters and "staticmethod" not in kinds:
             self._scope.name = parameters[0]
@@ -841,6 +939,7 @@ class StatementReader:
             if generator is not first:
                 self._visit(generator.iter)
             self._alias(generator.target, generator.iter)
+            self._hand_on(generator.iter)
             self._visit_list([*generator.ifs])
         if isinstance(node, ast.DictComp):
             self._visit(node.key)
@@ -869,6 +968,8 @@ def _visitors() -> dict[type[ast.AST], _Visitor]:
         ast.Subscript: r._subscript,
         ast.Call: r._call,
         ast.Constant: r._constant,
+        ast.Starred: r._starred,
+        ast.Compare: r._compare,
         ast.Expr: r._expr,
         ast.Return: r._return,
         ast.Yield: r._return,
@@ -1019,6 +1120,44 @@ def _with_aliases(scope: _Scope) -> Iterable[tuple[Path, str, bool]]:
                     todo.append(alias[0])
 
 
+_SHARED_RESULT = re.compile("^(get|current|default|instance)")
+
+
+def _is_shared(path: Path, how: str) -> bool:
+    """Whether a change of something imported is one of an object that others see as well.
+
+    A method of a module, such as `numpy.append`, and what a call makes are not.
+    """
+    if how not in (CHANGE, STORE):
+        return False
+    if path[-1] == CALLED:
+        return len(path) > 1 and _SHARED_RESULT.match(path[-2]) is not None
+    return how == STORE or len(path) > 1
+
+
+def _pairs(arguments: ast.arguments) -> Iterable[tuple[str, ast.expr]]:
+    named = [*arguments.posonlyargs, *arguments.args]
+    with_default = named[len(named) - len(arguments.defaults) :]
+    for argument, default in zip(with_default, arguments.defaults, strict=True):
+        yield argument.arg, default
+    for argument, keyword in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if keyword is not None:
+            yield argument.arg, keyword
+
+
+def _mutable_defaults(arguments: ast.arguments) -> Iterable[str]:
+    for name, default in _pairs(arguments):
+        if not _is_immutable(default) or _has_names(default):
+            yield name
+
+
+def _defaults(arguments: ast.arguments) -> Iterable[tuple[str, set[Path]]]:
+    """Parameters that stand for an object of the enclosing scope if nothing is given."""
+    for name, default in _pairs(arguments):
+        if paths := set(_passed(default)):
+            yield name, paths
+
+
 def _parameters(arguments: ast.arguments) -> list[str]:
     named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     stars = [star for star in (arguments.vararg, arguments.kwarg) if star is not None]
@@ -1053,9 +1192,17 @@ def _is_immutable(value: ast.AST) -> bool:
             return _is_immutable(operand)
         case ast.BinOp(left=left, right=right):
             return _is_immutable(left) and _is_immutable(right)
-        case ast.JoinedStr():
+        case ast.JoinedStr() | ast.Name():
             return True
     return False
+
+
+def _names(node: ast.stmt) -> frozenset[str]:
+    """The names that an immutable value is made from."""
+    value = getattr(node, "value", None)
+    if value is None or isinstance(value, ast.JoinedStr):
+        return frozenset()
+    return frozenset(n.id for n in ast.walk(value) if isinstance(n, ast.Name))
 
 
 def _is_fresh(value: ast.AST) -> bool:
@@ -1068,7 +1215,11 @@ def _is_fresh(value: ast.AST) -> bool:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _FRESH_CALLS:
             arguments = [*value.args, *(k.value for k in value.keywords)]
             return all(_is_fresh(a) or _is_builtin_type(a) for a in arguments)
-    return _is_immutable(value)
+    return not isinstance(value, ast.Name) and _is_immutable(value) and not _has_names(value)
+
+
+def _has_names(value: ast.AST) -> bool:
+    return any(isinstance(node, ast.Name) for node in ast.walk(value))
 
 
 def _is_builtin_type(value: ast.AST) -> bool:

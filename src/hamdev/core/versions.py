@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
-from hamdev.core.graph import merkle, reachable, reverse
-from hamdev.core.references import EVERYTHING, PYTHON, Change, Key, Links, Resolver
+from hamdev.core.graph import components, merkle, reachable, reverse
+from hamdev.core.references import EVERYTHING, MEANING, PYTHON, Change, Key, Links, Resolver
 from hamdev.core.statements import (
     CALL,
     CHANGE,
@@ -56,14 +56,14 @@ class Codebase:
     ) -> None:
         self.modules = dict(modules)
         self.outside = dict(outside)
-        self._links = self._resolve(_previous)
-        self._previous = _previous
-        self._edges = self._all_edges()
         self._orders: dict[Key, bytes] = {}
         self._foreign_changers: set[Key] = set()
+        self._outward: set[Key] = set()
+        self._links = self._resolve(_previous)
+        self._edges = self._all_edges(_previous)
         self._add_changes()
         self._add_effects()
-        self._digests = self._merkle(0)
+        self._owns, self._digests = self._digest(_previous)
         self._exact: dict[int, dict[Key, bytes]] = {}
 
     def updated(
@@ -91,10 +91,16 @@ class Codebase:
                 version. For a name that the text does not define, it covers the whole module.
         """
         key = self._key(module, name)
-        level = self._level(key)
-        digests = self._at_level(level)
-        parts = digests[key] + digests[ALL_EFFECTS] + digests[PYTHON]
-        return hashlib.blake2b(b"%d" % level + parts, digest_size=16).hexdigest()
+        level = self._level(key) if self._levels else 0
+        digest = self._at_level(level)[key] + self._common[level]
+        return hashlib.blake2b(digest, digest_size=16).hexdigest()
+
+    @cached_property
+    def _common(self) -> dict[int, bytes]:
+        """What every version covers, for each level."""
+        levels = {0, *self._levels.values()}
+        found = {level: self._at_level(level) for level in levels}
+        return {n: b"%d" % n + found[n][ALL_EFFECTS] + found[n][PYTHON] for n in levels}
 
     def parts(self, module: str, name: str) -> Mapping[Key, Part]:
         """Everything that the version covers: (module, name) → digest of its own text and place.
@@ -107,6 +113,7 @@ class Codebase:
         return {
             found: self._part(found, level)
             for found in reachable(starts, lambda k: self._edges.get(k, ()))
+            if not found[1].endswith(MEANING)
         }
 
     # -- the graph ----------------------------------------------------------------------------
@@ -141,19 +148,36 @@ class Codebase:
                 links[name] = previous._links[name]
         return links
 
-    def _all_edges(self) -> dict[Key, frozenset[Key]]:
-        edges: dict[Key, frozenset[Key]] = {}
-        for module, links in self._links.items():
-            for name, found in links.edges.items():
+    def _all_edges(self, previous: Codebase | None) -> dict[Key, frozenset[Key]]:
+        if previous is None:
+            edges: dict[Key, frozenset[Key]] = {}
+            kept: Mapping[str, Links] = {}
+        else:
+            edges, kept = {**previous._edges, **previous._replaced}, previous._links
+        new = {name for name, links in self._links.items() if kept.get(name) is not links}
+        for module in new | (kept.keys() - self._links.keys()):
+            for name in kept[module].edges if module in kept else ():
+                edges[module, name] = frozenset()
+        for module in new:
+            for name, found in self._links[module].edges.items():
                 edges[module, name] = found
         wholes = {(module, WHOLE) for module in self.modules}
         edges[EVERYTHING] = frozenset(wholes | {("", name) for name in self.outside})
-        for found in list(edges.values()):
-            for key in found:
-                if key not in edges:
-                    edges[key] = frozenset()
-        edges.setdefault(PYTHON, frozenset())
+        edges[PYTHON] = frozenset()
+        for module in new:
+            for found in self._links[module].edges.values():
+                for key in found:
+                    if key not in edges:
+                        edges[key] = frozenset()
+        for key in edges[EVERYTHING]:
+            edges.setdefault(key, frozenset())
+        self._replaced: dict[Key, frozenset[Key]] = {}
         return edges
+
+    def _add_edges(self, key: Key, found: Set[Key]) -> None:
+        before = self._edges.get(key, frozenset())
+        self._replaced.setdefault(key, before)
+        self._edges[key] = before | found
 
     def _add_changes(self) -> None:
         if not any(links.changes for links in self._links.values()):
@@ -170,16 +194,22 @@ class Codebase:
         if not changers:
             return
         backward = reverse(self._edges)
+        self._outward = {
+            source
+            for (module, _), found in changers.items()
+            for source in found
+            if source[0] != module
+        }
         for key, found in changers.items():
             self._orders[key] = self._order(key, found, backward)
         for key, found in changers.items():
-            self._edges[key] = self._edges.get(key, frozenset()) | (found - {key})
+            self._add_edges(key, found - {key})
 
     def _order(self, key: Key, changers: set[Key], backward: Mapping[Key, list[Key]]) -> bytes:
         """In which order what is executed at load time changes and sees `key`."""
         involved = reachable({key, *changers}, lambda k: backward.get(k, ()))
         eager = sorted(
-            (k[0], definition.position, k[1])
+            (k[0], definition.positions, k[1])
             for k in involved
             if (definition := self._definition(k)) is not None and definition.eager
         )
@@ -191,19 +221,55 @@ class Codebase:
     def _import_order(self) -> bytes:
         """In which order the project's modules are executed, as far as the text tells."""
         order = {
-            name: [load for load in definitions.loads if load in self.modules]
+            name: [load for _, load in definitions.loads if load in self.modules]
             for name, definitions in sorted(self.modules.items())
         }
         return repr(order).encode()
 
+    @cached_property
+    def _import_counts(self) -> dict[str, tuple[list[int], list[int]]]:
+        """Module → numbers of the statements in it that import modules of its own circle, and of
+        those that import modules with effects on others.
+
+        What is bound before such an import is there when the other module is executed.
+        """
+        loads = {
+            name: frozenset(load for _, load in d.loads if load in self.modules)
+            for name, d in self.modules.items()
+        }
+        circles = {
+            name: set(found)
+            for found in components(loads, loads)
+            if len(found) > 1
+            for name in found
+        }
+        active = {name for name, d in self.modules.items() if d.effects is not None}
+        active |= {module for module, _ in self._outward}
+        if active:
+            backward = reverse(loads)
+            active = reachable(active, lambda name: backward.get(name, ()))
+        counts = {}
+        for name, definitions in self.modules.items():
+            circle = circles.get(name, set())
+            own = [at for at, load in definitions.loads if load in circle]
+            others = [at for at, load in definitions.loads if load in active and load != name]
+            if own or others:
+                counts[name] = (own, others)
+        return counts
+
+    def _count_imports(self, key: Key) -> bytes:
+        definition = self._definition(key)
+        if definition is None or key[0] not in self._import_counts:
+            return b""
+        own, others = self._import_counts[key[0]]
+        before = [sum(at < p for at in own) for p in definition.positions]
+        if definition.eager and definition.uses and definition.kind != "import":
+            before += [sum(at < p for at in others) for p in definition.positions]
+        return repr(before).encode()
+
     def _add_effects(self) -> None:
         found = {(name, EFFECTS) for name, d in self.modules.items() if d.effects is not None}
-        late = {
-            (module, name)
-            for module, definitions in self.modules.items()
-            for name, definition in definitions.table.items()
-            if definition.late_effect
-        }
+        late = {(module, name) for module, d in self.modules.items() for name in d.late_effects}
         if late:
             backward = reverse(self._edges)
             for key in reachable(late, lambda k: backward.get(k, ())):
@@ -217,20 +283,78 @@ class Codebase:
 
     # -- digests ------------------------------------------------------------------------------
 
-    def _merkle(self, level: int) -> dict[Key, bytes]:
-        return merkle(self._edges, self._edges, lambda key: self._own(key, level), {})
+    def _digest(self, previous: Codebase | None) -> tuple[dict[Key, bytes], dict[Key, bytes]]:
+        """The digest of each vertex alone, and with all that it leads to."""
+        if previous is None:
+            owns = {key: self._own(key, 0) for key in self._edges}
+            return owns, merkle(self._edges, self._edges, owns.__getitem__)
+        changed = self._changed_vertices(previous)
+        owns, digests = dict(previous._owns), dict(previous._digests)
+        dirty: set[Key] = set()
+        backward = self._backward = previous._backward
+        if changed:
+            # Shared from codebase to codebase and only added to: what was an edge once makes a
+            # few vertices be worked out again for nothing, which is cheaper than starting anew.
+            for key in changed:
+                for other in self._edges[key] - previous._edges.get(key, frozenset()):
+                    backward.setdefault(other, []).append(key)
+            for key in reachable(changed, lambda key: backward.get(key, ())) & self._edges.keys():
+                dirty.add(key)
+                owns[key] = self._own(key, 0)
+                digests.pop(key, None)
+            digests.update(merkle(dirty, self._edges, owns.__getitem__, digests))
+        return owns, digests
+
+    @cached_property
+    def _backward(self) -> dict[Key, list[Key]]:
+        return reverse(self._edges)
+
+    def _changed_vertices(self, previous: Codebase) -> set[Key]:
+        """Those that differ from the previous codebase's by themselves or in where they lead."""
+        touched = {
+            (module, name)
+            for module, links in self._links.items()
+            if previous._links.get(module) is not links
+            or previous.modules.get(module) is not self.modules[module]
+            or previous._import_counts.get(module) != self._import_counts.get(module)
+            for name in (
+                *links.edges,
+                *(previous._links[module].edges if module in previous._links else ()),
+            )
+        }
+        touched |= {("", name) for name in self.outside.keys() | previous.outside.keys()}
+        for mine, theirs in (
+            (self._orders, previous._orders),
+            (self._replaced, previous._replaced),
+        ):
+            touched |= mine.keys() | theirs.keys()
+        touched |= self._edges.keys() - previous._edges.keys()
+        touched |= {ALL_EFFECTS, EVERYTHING, PYTHON}
+        for module in previous.modules.keys() ^ self.modules.keys():
+            touched |= {key for key in self._edges if key[0] == module}
+        return {
+            key
+            for key in touched
+            if key in self._edges
+            and (
+                self._edges[key] != previous._edges.get(key)
+                or self._own(key, 0) != previous._owns.get(key)
+            )
+        }
 
     def _at_level(self, level: int) -> dict[Key, bytes]:
         if level == 0:
             return self._digests
         if level not in self._exact:
-            self._exact[level] = self._merkle(level)
+            own = {key: self._own(key, level) for key in self._edges}
+            self._exact[level] = merkle(self._edges, self._edges, own.__getitem__)
         return self._exact[level]
 
     def _own(self, key: Key, level: int) -> bytes:
         """The digest of a vertex alone; 16 bytes."""
         module, name = key
-        parts = [module.encode(), name.encode(), self._orders.get(key, b"")]
+        order = self._orders.get(key, b"")
+        parts = [module.encode(), name.encode(), order, self._count_imports(key)]
         if not module:
             token = "" if name in sys.stdlib_module_names else "absent"
             parts.append(self.outside.get(name, token).encode())
@@ -272,9 +396,10 @@ class Codebase:
     def _levels(self) -> dict[Key, int]:
         levels: dict[Key, int] = {}
         sensitive = {
-            key: definition.sensitivity
-            for key in self._edges
-            if (definition := self._definition(key)) is not None and definition.sensitivity
+            (module, name): definition.sensitivity
+            for module, definitions in self.modules.items()
+            for name in definitions.sensitive
+            if (definition := self._definition((module, name))) is not None
         }
         if sensitive:
             backward = reverse(self._edges)
@@ -293,7 +418,8 @@ class Codebase:
     def _key(self, module: str, name: str) -> Key:
         key = (module, name.partition(".")[0])
         if self._definition(key) is not None:
-            return key
+            meaning = (module, key[1] + MEANING)
+            return meaning if meaning[1] in self._links[module].edges else key
         return (module, WHOLE) if module in self.modules else EVERYTHING
 
     def _part(self, key: Key, level: int) -> Part:
@@ -363,7 +489,7 @@ class _Changes:
                 continue
             if change.called and definition is not None and not definition.is_value:
                 continue  # a new instance, or a function that was not called
-            if definition is None or self._may_change(source, key, definition, change.how):
+            if definition is None or self._may_change(source, key, definition, change):
                 targets.add(key)
                 if definition is not None and definition.is_value and not definition.fresh:
                     targets |= self._shared(key)
@@ -393,11 +519,14 @@ class _Changes:
         modules = {module for module, name in change.targets if name == WHOLE}
         return {key for key in self._edges if key[0] in modules}
 
-    def _may_change(self, source: Key, key: Key, definition: Definition, how: str) -> bool:
+    def _may_change(self, source: Key, key: Key, definition: Definition, change: Change) -> bool:
+        how = change.how
         if how == CALL:
             return definition.is_value and key in self._stateful
         if how == PASS:
-            return definition.is_value and any(
+            if not definition.is_value and not (change.part and definition.kind == "class"):
+                return False
+            return (key in self._stateful and definition.is_value) or any(
                 other in self._careless for other in self._edges[source] if other != source
             )
         if how == DECORATE or definition.is_value:

@@ -149,7 +149,7 @@ def _content(array: Any) -> Parts:
     if 0 in array.strides and array.size:  # repeated by broadcasting, maybe to a huge size
         once = array[tuple(slice(None) if stride else slice(0, 1) for stride in array.strides)]
         if once.size < array.size:
-            return "repeated", *_content(once)
+            return "repeated", once.shape, *_content(once)
     low, high = _extent(array)
     if array.nbytes > 4 * (high - low):  # a window that slides over little memory, maybe for hours
         raise NoFingerprintError("an array whose elements overlap")
