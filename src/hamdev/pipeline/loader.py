@@ -266,7 +266,7 @@ class Project:
             if self._reloading.scan(name, source).dynamic:
                 todo += self._modules
             definitions, _ = self._definer.read(name, source)
-            todo += definitions.loads
+            todo += [load for _, load in definitions.loads]
         return reached, changed
 
     def _outside(self, sources: Mapping[str, Source]) -> dict[str, str]:

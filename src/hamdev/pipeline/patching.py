@@ -214,7 +214,7 @@ def _in_order(names: Iterable[str], codebase: Codebase) -> list[str]:
             seen.add(name)
             stack.append((name, True))
             if name in codebase.modules:
-                for load in reversed(codebase.modules[name].loads):
+                for _, load in reversed(codebase.modules[name].loads):
                     if load in inside and load not in seen:
                         stack.append((load, False))
     return ordered

@@ -104,7 +104,8 @@ class FileReads:
         """A node is about to run; `candidates` are paths that it may read unseen."""
         accesses = self._running[node] = Accesses()
         for path in candidates:
-            accesses.read[path] = signature(path)
+            if not self._is_code(path):
+                accesses.read[path] = signature(path)
 
     def end(self, node: str, candidates: Iterable[str]) -> dict[str, FileState]:
         """The node has run; what it read, without what it wrote itself."""
