@@ -18,7 +18,7 @@ def content_digest(path: str) -> str | None:
     Of a file over 64 MiB it tells size, time and inode instead: reading it takes too long.
     """
     try:
-        with open(path, "rb", opener=_opener) as file:  # noqa: PTH123  # Path.open takes no opener
+        with open(path, "rb", opener=_opener) as file:  # Path.open takes no opener
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 return None

@@ -74,6 +74,7 @@ class Step:
 
 
 Explain = Callable[[str], list[Because]]
+Find = Callable[[PlannedNode, Mapping[str, bytes | None]], Known | None]
 
 
 def plan(
@@ -83,6 +84,7 @@ def plan(
     wanted: Collection[str],
     forced: Mapping[str, Because],
     explain: Explain,
+    find: Find,
 ) -> dict[str, Step]:
     """A step for each node, in the order of `nodes`.
 
@@ -93,14 +95,35 @@ def plan(
         wanted: nodes whose values are asked for.
         forced: nodes that run whatever is remembered → because of what.
         explain: tells what changed in the code of a node.
+        find: looks for an older value that was made from exactly the present inputs.
     """
     tokens: dict[str, bytes | None] = dict(outside)
     steps: dict[str, Step] = {}
+    used = dict(known)
     for node in nodes:
-        step = steps[node.name] = _step(node, known.get(node.name), tokens, forced, explain)
-        tokens[node.name] = known[node.name].token if step.action == "reuse" else None
-    _run_what_was_given_up(nodes, steps, known, wanted)
+        step = _step(node, used.get(node.name), tokens, forced, explain)
+        if step.action == "run" and may_find(node, tokens, forced):
+            found = find(node, tokens)
+            if found is not None:
+                used[node.name] = found
+                text = f"an earlier value was kept that was made from the same inputs{_why(step)}"
+                step = Step(node.name, "reuse", [Because(kind="kept", text=text)])
+        steps[node.name] = step
+        tokens[node.name] = used[node.name].token if step.action == "reuse" else None
+    _run_what_was_given_up(nodes, steps, used, wanted)
     return steps
+
+
+def may_find(
+    node: PlannedNode, tokens: Mapping[str, bytes | None], forced: Mapping[str, Because]
+) -> bool:
+    """Whether an older value of the node may be used, and all its inputs are known."""
+    return node.name not in forced and not node.never_reused and not _open_inputs(node, tokens)
+
+
+def _why(step: Step) -> str:
+    reasons = [because.text for because in step.because if because.kind != "new"]
+    return f" ({reasons[0]})" if reasons else ""
 
 
 def is_same(node: PlannedNode, known: Known, tokens: Mapping[str, bytes | None]) -> bool:
@@ -187,8 +210,6 @@ def _run_what_was_given_up(
         step = steps[node.name]
         if step.action == "reuse" and node.name in needed and not known[node.name].has_value:
             step.action = "run"
-            step.because = [
-                Because(kind="given-up", text="its value was given up to save memory")
-            ]
+            step.because = [Because(kind="given-up", text="its value was given up to save memory")]
         if step.action == "run":
             needed.update(node.inputs)

@@ -84,7 +84,9 @@ class Engine:
         self._watcher = Watcher(
             watch.settle_ms / 1e3, watch.sweep_ms / 1e3, self._contents_seen, log.logger
         )
-        self._workers = Workers(project, watch.pipelines_dir, self.hand_in, log.logger)
+        self._workers = Workers(
+            project, watch.pipelines_dir, settings.memory, self.hand_in, log.logger
+        )
         self._wanted: frozenset[str] = frozenset()
         self._tasks: TaskGroup | None = None
         self._quiet = anyio.Event()
@@ -284,6 +286,7 @@ class Engine:
                 self._log.logger.warning(f"[server] {key} takes effect when hamdev is restarted")
         if before.watch.pipelines_dir != watch.pipelines_dir:
             self._log.logger.warning("[watch] pipelines_dir takes effect when hamdev is restarted")
+        self._workers.memory = settings.memory
         self._log.logger.info("settings changed", file=self._settings_file)
         text = f"{SETTINGS_NAME} changed"
         self._configure(Cause(kind="settings", text=text, files=[self._settings_file]))

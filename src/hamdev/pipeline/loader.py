@@ -216,9 +216,9 @@ class Project:
             self.whole_because = str(reason)
         for name in list(sys.modules):
             module = sys.modules[name]
-            if module is not None and finder_of(module) is self._finder:
-                if name not in self._modules:
-                    del sys.modules[name]  # the patch brought it in
+            is_ours = module is not None and finder_of(module) is self._finder
+            if is_ours and name not in self._modules:
+                del sys.modules[name]  # the patch brought it in
         self._take_out(entries, "changed")
         return self._import_entries(entries, "changed")
 

@@ -1,4 +1,4 @@
-"""Node → a code version: the meaning of its function, its decorators and the config they look at."""
+"""Node → a code version: what its function, its decorators and the config they look at mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from hamilton.node import Node
 
-from hamdev.core.versions import Codebase, Difference, Key, Part, differences
+from hamdev.core.references import Key
+from hamdev.core.versions import Codebase, Difference, Part, differences
 from hamdev.pipeline.composition import Producer
 
 NEVER_TAG = "hamdev.reuse"
@@ -70,7 +71,7 @@ class NodeVersions:
 
     def is_ignored(self, node: Node) -> bool:
         """Whether other nodes are to be reused whatever the value of this one is."""
-        return node.tags.get(_BEHAVIOR_TAG) == "ignore"
+        return bool(node.tags.get(_BEHAVIOR_TAG) == "ignore")
 
     def _producer_version(self, producer: Producer) -> str:
         version = self._codebase.version(producer.module, producer.name)

@@ -57,7 +57,8 @@ class Layout:
     def compiled(self, statements: list[TopLevel], file: str) -> CodeType:
         """Code that executes some of the statements, with the line numbers of the whole text."""
         module = ast.Module([statement.node for statement in statements], [])
-        return compile(module, file, "exec", flags=self.flags, dont_inherit=True)
+        code: CodeType = compile(module, file, "exec", flags=self.flags, dont_inherit=True)
+        return code
 
 
 def read_layout(text: str) -> Layout:

@@ -17,7 +17,6 @@ from hamdev.content import content_digest
 from hamdev.core.plan import Step
 from hamdev.core.references import Key
 from hamdev.core.versions import Codebase
-
 from hamdev.errors import InputError
 from hamdev.messages import (
     Because,
@@ -46,12 +45,14 @@ from hamdev.pipeline.run_config import RunConfig
 from hamdev.worker.channel import Channel
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.interruption import RunCancelled
+from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, unique_token
 from hamdev.worker.output import CapturedOutput
 from hamdev.worker.problems import Describe
 from hamdev.worker.protection import Protected
 from hamdev.worker.reads import FileReads
 from hamdev.worker.reuse import RunReuse
+from hamdev.worker.store import Store
 
 
 class Execution:
@@ -62,15 +63,27 @@ class Execution:
         channel: where reports go.
         memory: where values are kept.
         output: what captures prints; it is flushed before a node's end is reported.
+        store: where slow values outlive the process.
+        keep_slower_than_s: how long a node has to take for its value to be kept there.
+
+    Attributes:
+        keeping: the values in that store.
     """
 
     def __init__(
-        self, manager: PipelineManager, channel: Channel, memory: Memory, output: CapturedOutput
+        self,
+        manager: PipelineManager,
+        channel: Channel,
+        memory: Memory,
+        output: CapturedOutput,
+        store: Store,
+        keep_slower_than_s: float,
     ) -> None:
         self._manager = manager
         self._channel = channel
         self._memory = memory
         self._output = output
+        self.keeping = Keeping(store, keep_slower_than_s, self._token_of)
         self._reads = FileReads(self._is_code)
         self._compositions: dict[str, Composition] = {}
         self._generation = 0
@@ -87,6 +100,8 @@ class Execution:
         self._output.begin(command.run)
         self._finished = None
         try:
+            if command.clean:
+                self.keeping.clear()
             config = _run_config(command.spec)
             loaded = self._load(command, config, load_problems)
             if loaded is None:
@@ -206,7 +221,12 @@ class Execution:
             reads=self._reads,
             version_of=partial(_version_of, codebase),
             objects=_object_of,
+            keeping=self.keeping,
         )
+
+    def _token_of(self, value: Any) -> bytes:
+        codebase = self._manager.project.codebase
+        return fingerprint(value, partial(_version_of, codebase)) or unique_token()
 
     def _known_files(self, pipeline: str) -> dict[str, str | None]:
         """The data files that remembered values were made from, and what they hold now."""

@@ -16,6 +16,8 @@ from hamdev.messages import Summary
 from hamdev.worker.reads import FileState
 
 _GONE: Any = object()
+ON_DISK: Any = object()
+"""Stands for a value that is kept on disk only."""
 _numbers = itertools.count(1)
 _PROCESS = os.urandom(8)
 
@@ -39,7 +41,10 @@ class Remembered:
         size: of the value in bytes, about.
         run: which computed the value, or restored it.
         revision: the latest one that the value is known to be right for.
+        key: under which it is kept on disk; empty if it is not.
+        is_restored: it was computed by an earlier process, or in an earlier state of the files.
         parts: what the version covers, or what works that out.
+        spoilt: how the value was changed after it was made; empty if it was not.
     """
 
     value: Any
@@ -53,13 +58,20 @@ class Remembered:
     run: int
     revision: int
     summary: Summary
+    key: str = ""
+    is_restored: bool = False
     parts: Mapping[Key, Part] | Callable[[], Mapping[Key, Part]] = field(default_factory=dict)
     spoilt: str = ""
 
     @property
     def has_value(self) -> bool:
-        """Whether the value itself is still here."""
+        """Whether the value itself is still to be had, in memory or on disk."""
         return self.value is not _GONE
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the value is at hand."""
+        return self.value is not _GONE and self.value is not ON_DISK
 
     def known(self) -> Known:
         """What the plan needs to know of it; looks at the files that the node read."""
@@ -130,7 +142,7 @@ class Memory:
                 (pipeline, node, remembered)
                 for pipeline, values in self._values.items()
                 for node, remembered in values.items()
-                if remembered.has_value
+                if remembered.is_in_memory
             ]
             total = sum(remembered.size for _, _, remembered in held)
             if total <= self.max_bytes:
@@ -142,7 +154,7 @@ class Memory:
                     break
                 if remembered.size == 0:
                     continue
-                remembered.value = _GONE
+                remembered.value = ON_DISK if remembered.key else _GONE
                 total -= remembered.size
                 given_up.append((pipeline, node))
             return given_up

@@ -46,9 +46,7 @@ class Protected:
                 continue
         return own
 
-    def check(
-        self, pipeline: str, reuse: RunReuse, memory: Memory
-    ) -> tuple[list[str], list[str]]:
+    def check(self, pipeline: str, reuse: RunReuse, memory: Memory) -> tuple[list[str], list[str]]:
         """Look at the inputs of what has run.
 
         Returns:
@@ -89,8 +87,8 @@ class Protected:
 
 def _warning(node: str, name: str) -> str:
     return (
-        f"node {node!r} changes its input {name!r} in place, which other nodes and later runs would "
-        f"see; it is given a copy from now on. Way out: begin it with {name} = {name}.copy()"
+        f"node {node!r} changes its input {name!r} in place, which other nodes and later runs "
+        f"would see; it is given a copy from now on. Way out: begin it with {name} = {name}.copy()"
     )
 
 

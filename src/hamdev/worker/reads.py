@@ -15,6 +15,7 @@ import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -150,7 +151,7 @@ class FileReads:
             path = "."
         if isinstance(path, int):
             return
-        text = os.path.abspath(os.fsdecode(path))
+        text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # see `_file`
         if text.startswith(self._ignored) or "__pycache__" in text or self._is_code(text):
             return
         node = current_node.get()
@@ -185,14 +186,19 @@ def candidate_paths(
     texts: set[str] = set()
     for value in (function, *constants, *inputs.values()):
         _collect(value, texts)
-    found = set()
+    found: set[str] = set()
     for text in texts:
-        for piece in {text, *_QUOTED.findall(text)} if "'" in text or '"' in text else {text}:
-            if 0 < len(piece) <= _MAX_PATH and "\0" not in piece and ("." in piece or "/" in piece):
-                path = os.path.abspath(piece)
-                if os.path.isfile(path):
-                    found.add(path)
+        pieces = {text, *_QUOTED.findall(text)} if "'" in text or '"' in text else {text}
+        found |= {path for piece in pieces if (path := _file(piece)) is not None}
     return frozenset(found)
+
+
+def _file(text: str) -> str | None:
+    if not 0 < len(text) <= _MAX_PATH or "\0" in text or not ("." in text or "/" in text):
+        return None
+    # Not `resolve`: what the node opens is the link, and that may lead elsewhere tomorrow.
+    path = os.path.abspath(text)  # noqa: PTH100
+    return path if Path(path).is_file() else None
 
 
 def _collect(value: Any, texts: set[str]) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 from hamilton.node import Node
 
-from hamdev.core.plan import Known, PlannedNode, Step, is_same, plan
+from hamdev.core.plan import Known, PlannedNode, Step, is_same, may_find, plan
 from hamdev.core.references import Key
 from hamdev.core.versions import Difference
 from hamdev.messages import Because, Restored
 from hamdev.pipeline.node_versions import NodeVersions, explained
 from hamdev.worker.fingerprint import fingerprint
+from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, Remembered, unique_token
 from hamdev.worker.reads import FileReads, FileState, candidate_paths
 from hamdev.worker.sizes import size_of
@@ -37,6 +38,7 @@ class RunReuse:
         reads: watches what nodes open.
         version_of: the code version of a class or function of the project.
         objects: what a part of a version stands for, if it is a value.
+        keeping: values that outlive the process.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class RunReuse:
         reads: FileReads,
         version_of: VersionOf,
         objects: Callable[[Key], Any],
+        keeping: Keeping,
     ) -> None:
         self._pipeline = pipeline
         self._run = run
@@ -61,6 +64,8 @@ class RunReuse:
         self._reads = reads
         self._version_of = version_of
         self._objects = objects
+        self._keeping = keeping
+        self._lost: set[str] = set()
         self.wanted = list(wanted)
         self._remembered = memory.of(pipeline)
         self._nodes = {node.name: node for node in nodes}
@@ -80,6 +85,8 @@ class RunReuse:
         }
         self._candidates: dict[str, frozenset[str]] = {}
         self.steps: dict[str, Step] = {}
+        self._forced: Mapping[str, Because] = {}
+        self._found: dict[str, Remembered] = {}
         self.ran: list[str] = []
 
     def plan(self, forced: Mapping[str, Because]) -> dict[str, Step]:
@@ -91,7 +98,18 @@ class RunReuse:
         }
         outside = {name: token for name, token in self._tokens.items() if token is not None}
         nodes = list(self._planned.values())
-        self.steps = plan(nodes, known, outside, self.wanted, forced, self._explain)
+        self._forced = forced
+        while True:
+            self._found = {}
+            self.steps = plan(nodes, known, outside, self.wanted, forced, self._explain, self._find)
+            lost = [n for n in self._needed() if not self._keeping.load(self._reused(n))]
+            if not lost:
+                break
+            for name in lost:
+                known.pop(name, None)
+            self._lost.update(lost)
+        for name, remembered in self._found.items():
+            self._adopt(name, remembered)
         for name, step in self.steps.items():
             if step.action == "reuse":
                 self._tokens[name] = self._remembered[name].token
@@ -100,17 +118,36 @@ class RunReuse:
                 self._tokens[name] = None
         return self.steps
 
-    def values(self, wanted: Collection[str]) -> dict[str, Any]:
-        """The reused values that the run needs: inputs of what runs, and what is asked for."""
-        needed = set(wanted)
-        for name, step in self.steps.items():
-            if step.action == "run":
-                needed.update(self._planned[name].inputs)
-        return {
-            name: self._remembered[name].value
-            for name in needed
-            if name in self.steps and self.steps[name].action == "reuse"
-        }
+    def _needed(self) -> list[str]:
+        """The reused nodes whose values what runs takes."""
+        taken = {i for n, s in self.steps.items() if s.action == "run" for i in self._inputs(n)}
+        return [n for n in taken if n in self.steps and self.steps[n].action == "reuse"]
+
+    def _inputs(self, name: str) -> tuple[str, ...]:
+        return self._planned[name].inputs
+
+    def _reused(self, name: str) -> Remembered:
+        return self._found.get(name) or self._remembered[name]
+
+    def _find(self, node: PlannedNode, tokens: Mapping[str, bytes | None]) -> Known | None:
+        if node.name in self._lost:
+            return None
+        found = self._keeping.find(node, tokens, self._run, self._revision)
+        if found is None:
+            return None
+        self._found[node.name] = found
+        return found.known()
+
+    def _adopt(self, name: str, remembered: Remembered) -> None:
+        remembered.parts = partial(self._versions.parts, self._nodes[name])
+        self._remembered[name] = remembered
+        self._memory.keep(self._pipeline, name, remembered)
+
+    def values(self, targets: Collection[str]) -> dict[str, Any]:
+        """The reused values that the run needs: inputs of what runs, and those of `targets`."""
+        wanted = {n for n in targets if n in self.steps and self.steps[n].action == "reuse"}
+        needed = [*self._needed(), *(n for n in wanted if self._keeping.load(self._remembered[n]))]
+        return {name: self._remembered[name].value for name in needed}
 
     def targets(self) -> list[str]:
         """The nodes to ask for so that all that is to run does."""
@@ -119,19 +156,35 @@ class RunReuse:
         return [name for name in running if name not in below]
 
     def restored(self) -> dict[str, Restored]:
-        """Reused values that were not computed by this process."""
-        return {}
+        """Reused values that nobody was shown when they were computed."""
+        return {
+            name: Restored(ms=round(known.seconds * 1e3, 3), summary=known.summary)
+            for name, step in self.steps.items()
+            if step.action == "reuse" and (known := self._remembered[name]).is_restored
+        }
 
     # -- during the run -----------------------------------------------------------------------
 
     def recall(self, name: str) -> Remembered | None:
-        """The value of a node whose inputs turned out to be those of last time."""
+        """The value of a node whose inputs turned out to be those of another time."""
         step = self.steps.get(name)
-        remembered = self._remembered.get(name)
-        if step is None or step.is_certain or remembered is None or not remembered.has_value:
+        if step is None or step.action != "run":
             return None
-        known: Known = remembered.known()
-        if not is_same(self._planned[name], known, self._tokens):
+        remembered = self._remembered.get(name)
+        node = self._planned[name]
+        if step.is_certain or remembered is None or not remembered.has_value:
+            is_right = False
+        else:
+            is_right = is_same(node, remembered.known(), self._tokens)
+        if not is_right and may_find(node, self._tokens, self._forced):
+            found = None
+            if name not in self._lost:
+                found = self._keeping.find(node, self._tokens, self._run, self._revision)
+            if found is None or not self._keeping.load(found):
+                return None
+            self._adopt(name, found)
+            remembered, is_right = found, True
+        if not is_right or remembered is None or not self._keeping.load(remembered):
             return None
         self._tokens[name] = remembered.token
         self._confirm(name)
@@ -157,11 +210,7 @@ class RunReuse:
             token=token,
             has_fingerprint=has_fingerprint,
             version=planned.version,
-            inputs={
-                i: known
-                for i in planned.inputs
-                if (known := self._tokens.get(i)) is not None
-            },
+            inputs={i: known for i in planned.inputs if (known := self._tokens.get(i)) is not None},
             files=files,
             seconds=seconds,
             size=size_of(value),
@@ -171,6 +220,7 @@ class RunReuse:
             parts=partial(self._versions.parts, self._nodes[name]),
         )
         self._memory.keep(self._pipeline, name, remembered)
+        self._keeping.keep(planned, remembered)
         self.ran.append(name)
         return remembered, before is None or before.token != token
 
