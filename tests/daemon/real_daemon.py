@@ -177,7 +177,7 @@ class Daemon:
             except OSError:
                 return None
 
-        client: Client = eventually(connected, f"a connection to the daemon:\n{self.log_text()}")
+        client: Client = eventually(connected, "a connection to the daemon")
         self.clients.append(client)
         return client
 

@@ -12,6 +12,10 @@ import structlog
 from hamdev.config import LogFormat, LogLevel
 from hamdev.messages import Event, Problem
 
+# Of one event of output; the log is for people, and writing it takes the daemon's time.
+MAX_OUTPUT_LINES = 50
+MAX_OUTPUT_LINE = 2000
+
 
 class DaemonLog:
     """Makes the daemon's logger and keeps its level and format.
@@ -91,8 +95,11 @@ class DaemonLog:
             case "node.blocked":
                 log.info("node blocked", by=event.by)
             case "output":
-                for line in str(event.text).splitlines():
-                    log.info("output", stream=event.stream, text=line)
+                lines = str(event.text).splitlines()
+                for line in lines[:MAX_OUTPUT_LINES]:
+                    log.info("output", stream=event.stream, text=line[:MAX_OUTPUT_LINE])
+                if (more := len(lines) - MAX_OUTPUT_LINES) > 0:
+                    log.info("output", stream=event.stream, text=f"... {more:,} more lines")
             case "run.finished":
                 fields = {"ms": event.ms, "ran": event.ran, "reused": event.reused}
                 if event.failed:

@@ -328,6 +328,11 @@ class Execution:
 
     def report(self, report: Any) -> None:
         """Report, after what has been printed so far."""
+        if not self._channel.is_ours:
+            # A child that user code forked came back from its node; the run is its parent's.
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(0)
         self._output.flush()
         self._channel.send(report)
 

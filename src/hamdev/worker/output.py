@@ -52,6 +52,8 @@ class CapturedOutput:
 
     def begin(self, run: int) -> None:
         """What is written from now on belongs to `run`."""
+        # The run before may have put something else in their place.
+        self.install()
         with self._lock:
             self._run = run
             self._shown.clear()
@@ -106,7 +108,9 @@ class CapturedOutput:
                     self._add(key, rest)
             if text:
                 stream, node = key
-                self._channel.send(Output(run=self._run, node=node, stream=stream, text=text))
+                for start in range(0, len(text), _FLUSH_BYTES):
+                    piece = text[start : start + _FLUSH_BYTES]
+                    self._channel.send(Output(run=self._run, node=node, stream=stream, text=piece))
 
     def _flush_regularly(self) -> None:
         while True:
@@ -157,6 +161,10 @@ class _TextStream(io.TextIOBase):
         else:
             self._in_forked_child().flush()
 
+    def close(self) -> None:
+        """Flush it; what user code prints after closing it is shown like the rest."""
+        self.flush()
+
     def _in_forked_child(self) -> io.TextIOWrapper:
         if self._outside is None:
             self._outside = open(  # noqa: SIM115  # lives as long as the process
@@ -177,7 +185,11 @@ class _ByteStream(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
+    def close(self) -> None:
+        """Nothing; a text stream that user code made of this one closes it when it goes."""
+
     def write(self, data: object) -> int:
         content = bytes(data)  # type: ignore[call-overload]  # anything with a buffer
-        self._text.write(content.decode("utf-8", errors="backslashreplace"))
+        # No other way of decoding is quick on a flood of bytes that are no text.
+        self._text.write(content.decode("utf-8", errors="replace"))
         return len(content)
