@@ -30,8 +30,8 @@ from hamdev.core.statements import (
     DECORATE,
     DOCS,
     PASS,
-    QUIET_READERS,
     RETURN,
+    QUIET_READERS,
     STORE,
     TEXT,
 )
@@ -120,7 +120,9 @@ class Codebase:
 
     def _resolve(self, previous: Codebase | None) -> dict[str, Links]:
         resolver = Resolver(self.modules, self.outside)
-        if previous is None or previous.modules.keys() != self.modules.keys() or previous.outside.keys() != self.outside.keys():
+        if previous is None or previous.modules.keys() != self.modules.keys():
+            stale = set(self.modules)
+        elif previous.outside.keys() != self.outside.keys():
             stale = set(self.modules)
         else:
             differing = {
