@@ -128,7 +128,7 @@ class OrderedGraph(FunctionGraph):  # type: ignore[misc]  # Hamilton ships no ty
         return frozenset(name for name, node in self.nodes.items() if node.user_defined)
 
     def missing_inputs(self, names: Iterable[str], given: Collection[str]) -> dict[str, list[str]]:
-        """Required inputs that neither `given` nor the config has → those `names` that need them."""
+        """Required inputs that neither `given` nor the config has → who of `names` needs them."""
         absent = {n for n in self._outside if n not in given and n not in self.config}
         missing: dict[str, list[str]] = {}
         if absent:
@@ -205,8 +205,8 @@ def refuse_dynamic(nodes: Iterable[Node]) -> None:
         if node.node_role in _DYNAMIC:
             raise GraphError(
                 f"node {node.name!r} is Parallelizable[] or Collect[], which needs Hamilton's "
-                "dynamic execution; pipelines here are executed node by node. Way out: return a list, "
-                "and loop over it in the next node.",
+                "dynamic execution; pipelines here are executed node by node. Way out: return a "
+                "list, and loop over it in the next node.",
                 node=node.name,
             )
 
