@@ -9,7 +9,6 @@ same object. Where they do not, nothing is patched and the caller reloads as a w
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -131,11 +130,13 @@ class Definer:
         """
         key = (module, source.sha256)
         if key not in self._read:
-            # Its error, if it has one, names the file.
-            compile(source.text, source.file, "exec", dont_inherit=True, flags=ast.PyCF_ONLY_AST)
             is_package = Path(source.file).name == "__init__.py"
             text = ModuleText(module, source.file, source.text, is_package)
-            self._read[key] = read_definitions(text), read_layout(source.text)
+            try:
+                self._read[key] = read_definitions(text), read_layout(source.text)
+            except SyntaxError:
+                compile(source.text, source.file, "exec", dont_inherit=True)  # names the file
+                raise
         return self._read[key]
 
     def keep(self, sources: Mapping[str, Source]) -> None:
