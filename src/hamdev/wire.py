@@ -15,6 +15,8 @@ import msgspec
 from hamdev.messages import Command, Event, Report
 
 MAX_LINE = 1024 * 1024
+# Far above every message; a larger length is noise.
+MAX_FRAME = 256 * 1024 * 1024
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 UNKNOWN_METHOD = -32601
@@ -33,9 +35,16 @@ _msgpack = msgspec.msgpack.Encoder()
 
 
 class RpcError(Exception):
-    """An error response: `code` and `data` as section 4 of the contract lists them."""
+    """An error response: `code` and `data` as section 4 of the contract lists them.
 
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
+    Attributes:
+        identity: the `id` of the request, as far as that could be read.
+    """
+
+    def __init__(
+        self, code: int, message: str, data: Any = None, identity: str | int | float | None = None
+    ) -> None:
+        self.identity = identity
         self.code = code
         self.message = message
         self.data = data
@@ -43,7 +52,15 @@ class RpcError(Exception):
 
 
 class LineTooLongError(Exception):
-    """A line exceeded `MAX_LINE`, so where the next one begins is not known."""
+    """A line exceeded `MAX_LINE`, so where the next one begins is not known.
+
+    Attributes:
+        lines: those that were complete before it.
+    """
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self.lines = lines
+        super().__init__(f"a line is longer than {MAX_LINE} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +85,19 @@ class LineSplitter:
         Raises:
             LineTooLongError: a line is longer than `MAX_LINE` bytes.
         """
-        *lines, rest = chunk.split(b"\n")
-        if lines:
-            lines[0] = bytes(self._rest) + lines[0]
-            self._rest = bytearray(rest)
-        else:
-            self._rest += rest
-        if len(self._rest) > MAX_LINE or any(len(line) > MAX_LINE for line in lines):
-            raise LineTooLongError(f"a line is longer than {MAX_LINE} bytes")
-        return [line for line in (line.strip() for line in lines) if line]
+        complete: list[bytes] = []
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            self._rest += end
+            if len(self._rest) > MAX_LINE:
+                raise LineTooLongError(complete)
+            if line := bytes(self._rest).strip():
+                complete.append(line)
+            self._rest.clear()
+        self._rest += rest
+        if len(self._rest) > MAX_LINE:
+            raise LineTooLongError(complete)
+        return complete
 
 
 def parse_line(line: bytes) -> list[Request | RpcError] | Request | RpcError:
@@ -100,42 +121,70 @@ def _request(data: Any) -> Request | RpcError:
         return RpcError(INVALID_REQUEST, "'id' is a string or a number")
     method = data.get("method")
     if data.get("jsonrpc") != "2.0" or not isinstance(method, str):
-        return RpcError(INVALID_REQUEST, "a request has 'jsonrpc': '2.0' and a 'method'")
+        text = "a request has 'jsonrpc': '2.0' and a 'method'"
+        return RpcError(INVALID_REQUEST, text, identity=identity)
     params = data.get("params", {})
     if params is None or params == []:
         params = {}
     if not isinstance(params, dict):
-        return RpcError(INVALID_PARAMS, "'params' is an object with named parameters")
+        text = "'params' is an object with named parameters"
+        return RpcError(INVALID_PARAMS, text, identity=identity)
     return Request(method, params, identity, "id" in data)
 
 
 def result_line(identity: Any, result: Any) -> bytes:
     """The line that answers a request."""
-    return _json.encode({"jsonrpc": "2.0", "id": identity, "result": result}) + b"\n"
+    return to_json({"jsonrpc": "2.0", "id": identity, "result": result}) + b"\n"
 
 
 def error_line(identity: Any, error: RpcError) -> bytes:
-    """The line that answers a request with an error."""
+    """The line that answers a request with an error; `identity` None: what the error knows."""
     body: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.data is not None:
         body["data"] = error.data
-    return _json.encode({"jsonrpc": "2.0", "id": identity, "error": body}) + b"\n"
+    known = error.identity if identity is None else identity
+    return to_json({"jsonrpc": "2.0", "id": known, "error": body}) + b"\n"
 
 
 def event_line(event: Event) -> bytes:
     """The line that notifies of an event."""
-    return _json.encode({"jsonrpc": "2.0", "method": "event", "params": event}) + b"\n"
+    return to_json({"jsonrpc": "2.0", "method": "event", "params": event}) + b"\n"
 
 
 def to_json(value: Any) -> bytes:
     """`value`, a struct or plain data, as JSON."""
-    return _json.encode(value)
+    try:
+        return _json.encode(value)
+    except UnicodeEncodeError:
+        return _json.encode(_printable(value))
 
 
 def encode_frame(message: Command | Report) -> bytes:
     """A message as one frame."""
-    body = _msgpack.encode(message)
+    try:
+        body = _msgpack.encode(message)
+    except UnicodeEncodeError:
+        body = _msgpack.encode(_printable(message))
     return _length.pack(len(body)) + body
+
+
+def _printable(value: Any) -> Any:
+    """`value` with lone surrogates, which no encoding has, written as escapes.
+
+    User code prints them, and Python itself makes them from file names that are not UTF-8.
+    """
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case dict():
+            return {_printable(key): _printable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_printable(item) for item in value]
+        case msgspec.Struct():
+            changes = {name: _printable(getattr(value, name)) for name in value.__struct_fields__}
+            return msgspec.structs.replace(value, **changes)
+        case _:
+            return value
 
 
 class FrameDecoder(Generic[T]):
@@ -160,6 +209,8 @@ class FrameDecoder(Generic[T]):
         position = 0
         while len(self._rest) - position >= _length.size:
             (length,) = _length.unpack_from(self._rest, position)
+            if length > MAX_FRAME:
+                raise msgspec.DecodeError(f"a frame of {length} bytes")
             start = position + _length.size
             if len(self._rest) - start < length:
                 break

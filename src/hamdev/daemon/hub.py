@@ -56,13 +56,7 @@ class Hub:
         Args:
             since: the number of the last event that is known; 0: all since the daemon's start.
         """
-        subscription = Subscription(self._fresh_line)
-        missed = self._since(since)
-        if missed is None:
-            subscription.is_fresh = True
-        else:
-            for line in missed:
-                subscription.put(line)
+        subscription = Subscription(self._fresh_line, self._since(since))
         self._subscriptions.add(subscription)
         try:
             yield subscription
@@ -96,23 +90,29 @@ class Hub:
 class Subscription:
     """One listener's queue of lines.
 
+    Args:
+        fresh_line: makes a line with a snapshot.
+        missed: what the listener gets first; None if what it has missed is not known.
+
     Attributes:
         is_fresh: there is a gap before this subscription, so it begins with a snapshot.
     """
 
-    def __init__(self, fresh_line: Callable[[], bytes]) -> None:
+    def __init__(self, fresh_line: Callable[[], bytes], missed: list[bytes] | None) -> None:
         self._fresh_line = fresh_line
-        self._lines: deque[bytes] = deque()
+        self.is_fresh = missed is None
+        self._lines = deque(missed or ())
         self._bytes = 0
         self._is_lagging = False
         self._arrived = anyio.Event()
-        self.is_fresh = False
+        # What was missed is kept anyway, so it does not count.
+        self._max_events = MAX_QUEUED_EVENTS + len(self._lines)
 
     def put(self, line: bytes) -> None:
         """Queue a line; if the queue is full, drop it all in favour of a snapshot."""
         if self._is_lagging:
             return
-        if len(self._lines) >= MAX_QUEUED_EVENTS or self._bytes + len(line) > MAX_QUEUED_BYTES:
+        if len(self._lines) >= self._max_events or self._bytes + len(line) > MAX_QUEUED_BYTES:
             self._lines.clear()
             self._bytes = 0
             self._is_lagging = True
@@ -126,6 +126,7 @@ class Subscription:
         while not self._lines and not self._is_lagging:
             self._arrived = anyio.Event()
             await self._arrived.wait()
+        self._max_events = MAX_QUEUED_EVENTS
         if self._is_lagging:
             self._is_lagging = False
             return self._fresh_line()

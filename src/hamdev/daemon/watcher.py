@@ -1,13 +1,15 @@
 """Which known files hold something else than before: events hint, content hashes decide."""
 
+# ruff: noqa: PTH116, PTH120 - a `Path` for every file at every sweep costs more than its stat
+
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,7 +20,16 @@ from hamdev.core.settle import Settle
 
 # watchfiles polls its queue every `step`: 12 ms from write to event at 10, 0.4 % of a core idle.
 STEP_MS = 10
-_INLINE_FILES = 32
+# How long to do without events before asking for them again.
+RETRY_S = 30.0
+# Reading more than this takes longer than the detour through a thread.
+_INLINE_BYTES = 4 * 1024 * 1024
+_INLINE_FILES = 64
+# Within one tick of a file system's clock a second write leaves no trace in the stat data.
+_TICK_S = 0.1
+_WHOLE_SECONDS_TICK_S = 2.1
+
+Stat = tuple[int, int, int, int, int]
 
 
 class Watcher:
@@ -29,6 +40,7 @@ class Watcher:
         sweep_s: how often all known files are compared by their stat data, in seconds.
         on_contents: receives path → sha256 (None: no file) of files that settled.
         log: a structlog logger.
+        uses_events: whether to ask the system for events; without them, the sweep finds all.
     """
 
     def __init__(
@@ -37,20 +49,27 @@ class Watcher:
         sweep_s: float,
         on_contents: Callable[[dict[str, str | None]], None],
         log: Any,
+        uses_events: bool = True,
     ) -> None:
         self.sweep_s = sweep_s
         self._settle = Settle(settle_s)
         self._on_contents = on_contents
         self._log = log
+        self._uses_events = uses_events
         self._files: frozenset[str] = frozenset()
-        self._folders: frozenset[str] = frozenset()
-        self._stats: dict[str, tuple[int, ...] | None] = {}
-        self._digests: dict[str, str | None] = {}
+        # Files whose stat data proves that they still hold what was handed in.
+        self._stats: dict[str, Stat | None] = {}
+        # Where events on a file come from: its real path, if that is another one, → the file.
+        self._targets: dict[str, str] = {}
+        self._folders: dict[str, tuple[int, int]] = {}
+        self._awaited: frozenset[str] = frozenset()
+        self._hints = 0
+        self._answered_hints = 0
         self._hinted = anyio.Event()
-        self._settled = anyio.Event()
+        self._handed_in = anyio.Event()
         self._stop = anyio.Event()
         self._folders_changed = anyio.Event()
-        self._swept = anyio.Event()
+        self._sweep_now = anyio.Event()
         self._closing = False
 
     @asynccontextmanager
@@ -61,13 +80,14 @@ class Watcher:
             try:
                 yield
             finally:
+                # A cancelled awatch waits for its thread, which looks at nothing but this event.
                 self._closing = True
                 self._stop.set()
-                self._folders_changed.set()
                 tasks.cancel_scope.cancel()
 
     def _start(self, tasks: TaskGroup) -> None:
-        tasks.start_soon(self._follow_events)
+        if self._uses_events:
+            tasks.start_soon(self._follow_events)
         tasks.start_soon(self._follow_settling)
         tasks.start_soon(self._sweep_regularly)
 
@@ -75,40 +95,71 @@ class Watcher:
         """Use other times from now on."""
         self._settle.settle_s = settle_s
         self.sweep_s = sweep_s
-        self._swept.set()
+        self._sweep_now.set()
+        self._hinted.set()
 
     # -- what is watched ----------------------------------------------------------------------
 
     def watch(self, files: Iterable[str]) -> None:
-        """Compare exactly these files from now on."""
-        self._files = frozenset(files)
-        for file in self._stats.keys() - self._files:
-            del self._stats[file]
-            self._digests.pop(file, None)
-        folders = frozenset(_existing_parent(file) for file in self._files)
+        """Compare exactly these files from now on; what new ones hold is handed in at once."""
+        before, self._files = self._files, frozenset(files)
+        for file in before - self._files:
+            self._stats.pop(file, None)
+        self._targets = {real: f for real, f in self._targets.items() if f in self._files}
+        new = self._files - before
+        self._find_targets(new)
+        self._choose_folders()
+        self.notice(new)
+
+    def notice(self, files: Iterable[str]) -> None:
+        """Take in a hint that files changed; those that are not watched do not matter."""
+        now, wall = time.monotonic(), time.time()
+        for file in files:
+            if file in self._files:
+                self._settle.notice(file, now, _written_at(file, now, wall))
+                self._hints += 1
+        self._hinted.set()
+
+    async def look(self, files: Iterable[str] = ()) -> None:
+        """Compare all known files with the disk now.
+
+        Args:
+            files: compare these by content whatever their stat data say, as far as they are known.
+
+        Returns:
+            When everything that was noticed until now has been handed in. What changes in the
+            meantime does not prolong the wait beyond the settling.
+        """
+        self.notice(files)
+        self._choose_folders()
+        self._sweep()
+        hints = self._hints
+        while self._answered_hints < hints:
+            await self._handed_in.wait()
+
+    def _find_targets(self, files: Iterable[str]) -> None:
+        for file in files:
+            real = os.path.realpath(file)
+            if real != file:
+                self._targets[real] = file
+
+    def _choose_folders(self) -> None:
+        """Watch the folder of each file, or the nearest one above it that exists.
+
+        A folder is known by its inode: one that was swapped has the same name and is deaf.
+        """
+        folders: dict[str, tuple[int, int]] = {}
+        awaited = set()
+        for folder in {os.path.dirname(path) for path in (*self._files, *self._targets)}:
+            while (identity := _folder_identity(folder)) is None:
+                awaited.add(folder)
+                folder = os.path.dirname(folder)
+            folders[folder] = identity
+        self._awaited = frozenset(awaited)
         if folders != self._folders:
             self._folders = folders
             self._stop.set()
             self._folders_changed.set()
-
-    def notice(self, files: Iterable[str]) -> None:
-        """Take in a hint that files changed."""
-        now, wall = time.monotonic(), time.time()
-        for file in files:
-            self._settle.notice(file, now, _written_at(file, now, wall))
-        self._hinted.set()
-
-    async def look(self) -> None:
-        """Compare all known files with the disk now; returns when what changed has settled."""
-        files = sorted(self._files)
-        contents = await anyio.to_thread.run_sync(_digests, files)
-        changed = [f for f in files if contents[f] != self._digests.get(f, contents[f])]
-        unknown = [f for f in files if f not in self._digests]
-        if changed or unknown:
-            self.notice([*changed, *unknown])
-        while self._settle.pending:
-            settled = self._settled
-            await settled.wait()
 
     # -- tasks --------------------------------------------------------------------------------
 
@@ -120,8 +171,9 @@ class Watcher:
             if not folders:
                 await self._folders_changed.wait()
                 continue
-            # Whatever was written between two watches has had no event.
-            self._sweep()
+            # What was written between two watches has had no event. The sweep is another task,
+            # so it comes when this one waits, and then the new watch listens already.
+            self._sweep_now.set()
             try:
                 async for changes in awatch(
                     *folders,
@@ -135,67 +187,112 @@ class Watcher:
             except (OSError, RuntimeError) as error:
                 # The sweep alone keeps everything right; only the promptness suffers.
                 self._log.warning("no file events, comparing regularly instead", error=str(error))
-                await self._folders_changed.wait()
+                with anyio.move_on_after(RETRY_S):
+                    await self._folders_changed.wait()
 
     def _take(self, paths: Iterable[str]) -> None:
-        hinted = [path for path in paths if path in self._files]
+        hinted = []
+        for path in paths:
+            if path in self._files:
+                hinted.append(path)
+            elif path in self._targets:
+                hinted.append(self._targets[path])
+            elif path in self._awaited:
+                self._sweep_now.set()
+            elif path in self._folders:
+                # Removed or swapped. A new folder may get the old one's inode.
+                self._folders = {}
+                self._sweep_now.set()
         if hinted:
             self._log.debug("file event", files=hinted)
             self.notice(hinted)
 
     async def _follow_settling(self) -> None:
         while True:
-            due = self._settle.due_at()
-            if due is None:
-                await self._hinted.wait()
-                self._hinted = anyio.Event()
-                continue
             now = time.monotonic()
-            if now < due:
-                with anyio.move_on_after(due - now):
-                    await self._hinted.wait()
-                self._hinted = anyio.Event()
+            due = self._settle.due_at()
+            if due is not None and now >= due:
+                self._notice_later_writes(now)
+                hints = self._hints
+                if files := self._settle.take(now):
+                    await self._hand_in(sorted(files))
+                    self._answered_hints = hints
+                    self._handed_in.set()
+                    self._handed_in = anyio.Event()
                 continue
-            await self._hand_in(sorted(self._settle.take(now)))
+            with anyio.move_on_after(None if due is None else due - now):
+                await self._hinted.wait()
+            self._hinted = anyio.Event()
+
+    def _notice_later_writes(self, now: float) -> None:
+        """A write within the last few milliseconds has had no event yet, and is no quiet."""
+        wall = time.time()
+        for file in self._settle.pending:
+            if (written_at := _written_at(file, now, wall)) is not None:
+                self._settle.notice(file, now, written_at)
 
     async def _hand_in(self, files: list[str]) -> None:
+        # First stat, then read: if a write comes between, the stat data are those of an older
+        # content, and the next sweep finds that they differ. The other way round it is lost.
+        wall = time.time()
         stats = {file: _stat(file) for file in files}
-        if len(files) <= _INLINE_FILES:
+        size = sum(status[2] for status in stats.values() if status)
+        if size <= _INLINE_BYTES and len(files) <= _INLINE_FILES:
             contents = _digests(files)
         else:
-            contents = await anyio.to_thread.run_sync(_digests, files)
-        self._stats.update(stats)
-        self._digests.update(contents)
+            contents = await anyio.to_thread.run_sync(_digests, files, abandon_on_cancel=True)
+        for file in self._files & stats.keys():
+            if _is_proof(stats[file], wall):
+                self._stats[file] = stats[file]
+            else:
+                self._stats.pop(file, None)
+        self._find_targets(self._files & stats.keys())
         self._on_contents(contents)
-        self._settled.set()
-        self._settled = anyio.Event()
 
     async def _sweep_regularly(self) -> None:
         while True:
-            self._swept = anyio.Event()
             with anyio.move_on_after(self.sweep_s):
-                await self._swept.wait()
+                await self._sweep_now.wait()
+            self._sweep_now = anyio.Event()
+            self._choose_folders()
             self._sweep()
 
     def _sweep(self) -> None:
-        differing = []
-        for file in self._files:
-            status = _stat(file)
-            if self._stats.get(file, _UNKNOWN) != status:
-                differing.append(file)
-        if differing:
-            self.notice(differing)
+        pending = self._settle.pending
+        self.notice(
+            [
+                file
+                for file in self._files
+                if file not in pending and self._stats.get(file, _NO_PROOF) != _stat(file)
+            ]
+        )
 
 
-_UNKNOWN = (-1,)
+_NO_PROOF = (-1,)
 
 
-def _stat(file: str) -> tuple[int, ...] | None:
+def _stat(file: str) -> Stat | None:
     try:
         status = os.stat(file)
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+    return (
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_size,
+        status.st_ino,
+        status.st_dev,
+    )
+
+
+def _is_proof(status: Stat | None, wall: float) -> bool:
+    """Whether every write after this moment, `wall`, is bound to change the stat data."""
+    if status is None:
+        return True
+    changed_at = status[1] / 1e9
+    tick = _TICK_S if status[1] % 1_000_000_000 else _WHOLE_SECONDS_TICK_S
+    # A time in the future is another machine's; there is no waiting for it to pass.
+    return wall - changed_at >= tick or changed_at > wall + 1.0
 
 
 def _written_at(file: str, now: float, wall: float) -> float | None:
@@ -204,22 +301,28 @@ def _written_at(file: str, now: float, wall: float) -> float | None:
         age = wall - os.stat(file).st_ctime
     except OSError:
         return None
-    # A time in the future or on another machine's clock says nothing about quietness.
-    return now - age if 0 <= age < 3600 else None
+    # A time in the future is another machine's, and says nothing about quietness.
+    return now - age if age >= 0 else None
 
 
 def _digests(files: Iterable[str]) -> dict[str, str | None]:
-    digests: dict[str, str | None] = {}
-    for file in files:
-        try:
-            digests[file] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-        except OSError:
-            digests[file] = None
-    return digests
+    return {file: _digest(file) for file in files}
 
 
-def _existing_parent(file: str) -> str:
-    folder = os.path.dirname(file)
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return folder
+def _digest(file: str) -> str | None:
+    try:
+        # Opening a named pipe would wait for its writer.
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as content:
+            if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
+                return None
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _folder_identity(folder: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
