@@ -51,8 +51,8 @@ def dev() -> Driver:
     return Driver()
 
 
-def run_told(run: int, revision: int, worker: int = 1, name: str = "a") -> Tell:
-    return Tell(worker, Run(run=run, revision=revision, spec=spec(name)))
+def run_told(run: int, revision: int, worker: int = 1, name: str = "a", **fields: object) -> Tell:
+    return Tell(worker, Run(run=run, revision=revision, spec=spec(name), **fields))
 
 
 # -- the first load ------------------------------------------------------------------------------
@@ -564,8 +564,25 @@ def test_a_timeout_names_the_node_that_took_too_long(dev):
 
 def test_rerun_runs_again_in_the_same_worker_and_revision(dev):
     dev.served()
-    assert dev.handle(RerunAsked(["a", "unknown"], ASKED)) == [run_told(2, 1)]
+    forced = {"forced": None, "forced_by": "asked for"}
+    assert dev.handle(RerunAsked(["a", "unknown"], ASKED)) == [run_told(2, 1, **forced)]
     assert dev.session.queued_run("a") == 2
+
+
+def test_only_the_nodes_that_were_asked_for_are_forced(dev):
+    dev.served()
+    forced = {"forced": ("n",), "forced_by": "asked for"}
+    told = dev.handle(RerunAsked(["a"], ASKED, nodes=["n"]))
+    assert told == [run_told(2, 1, **forced)]
+
+
+def test_what_was_forced_stays_forced_if_a_save_comes_between(dev):
+    dev.served()
+    dev.handle(RerunAsked(["a"], ASKED, nodes=["n"]))
+    dev.seen(a="2")
+    dev.ended(2, "cancelled")
+    tell = [t for t in dev.said if isinstance(t, Tell) and isinstance(t.command, Run)][-1]
+    assert (tell.command.run, tell.command.forced) == (3, ("n",))
 
 
 def test_a_clean_rerun_ends_the_run_and_its_worker_at_once(dev):

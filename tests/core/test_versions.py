@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from code_projects import codebase, version
 
 Project = str | dict[str, str]

@@ -408,7 +408,7 @@ class Session:
             revision=revision,
             spec=spec,
             forced=None if queued.forced is None else tuple(sorted(queued.forced)),
-            forced_by=queued.cause.text,
+            forced_by="" if queued.forced == frozenset() else queued.cause.text,
             clean=queued.clean,
         )
         self._out.append(Tell(worker, command))

@@ -118,7 +118,7 @@ class PipelineView:
         """The node's function is being executed."""
         self._set(node, state="running")
 
-    def node_finished(self, node: str, ms: float, summary: Summary, action: Action) -> None:
+    def node_finished(self, node: str, ms: float, summary: Summary, action: Action = "ran") -> None:
         """The node has a value of this run's revision."""
         self.nodes[node] = NodeStatus(
             state="fresh",

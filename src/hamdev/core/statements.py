@@ -31,31 +31,21 @@ RETURN = "return"  # returned by a function, or a part of it is
 DECORATE = "decorate"  # handed to a decorator, which may change it or keep the function in it
 
 _CHANGING = frozenset(
-    "add append appendleft extend extendleft insert update setdefault pop popleft popitem remove "
-    "discard clear sort reverse rotate difference_update intersection_update subtract fill put "
-    "resize __setitem__ __delitem__ __setattr__ move_to_end register".split()
+    ["add", "append", "appendleft", "extend", "extendleft", "insert", "update", "setdefault", "pop", "popleft", "popitem", "remove", "discard", "clear", "sort", "reverse", "rotate", "difference_update", "intersection_update", "subtract", "fill", "put", "resize", "__setitem__", "__delitem__", "__setattr__", "move_to_end", "register"]
 )
 # These do not run code of the project, so at module level they are no more than a change.
 CONTAINER_METHODS = _CHANGING - {"register", "put", "fill", "resize", "__setattr__"}
 _HARMLESS = frozenset(
-    "copy get items keys values format join split rsplit splitlines strip lstrip rstrip lower "
-    "upper title replace startswith endswith encode decode union intersection difference count "
-    "index as_posix with_suffix with_name exists is_file is_dir joinpath resolve match fullmatch "
-    "search findall finditer sub debug info warning error exception critical log head tail "
-    "astype mean sum max min std isin to_dict tolist groupby merge".split()
+    ["copy", "get", "items", "keys", "values", "format", "join", "split", "rsplit", "splitlines", "strip", "lstrip", "rstrip", "lower", "upper", "title", "replace", "startswith", "endswith", "encode", "decode", "union", "intersection", "difference", "count", "index", "as_posix", "with_suffix", "with_name", "exists", "is_file", "is_dir", "joinpath", "resolve", "match", "fullmatch", "search", "findall", "finditer", "sub", "debug", "info", "warning", "error", "exception", "critical", "log", "head", "tail", "astype", "mean", "sum", "max", "min", "std", "isin", "to_dict", "tolist", "groupby", "merge"]
 )
 _COPYING = frozenset(
-    "copy deepcopy merge join groupby astype head tail assign drop dropna fillna rename set_index "
-    "reset_index sort_values query filter select with_columns to_dict to_frame agg apply map "
-    "pivot_table melt format split strip lower upper replace sum mean keys".split()
+    ["copy", "deepcopy", "merge", "join", "groupby", "astype", "head", "tail", "assign", "drop", "dropna", "fillna", "rename", "set_index", "reset_index", "sort_values", "query", "filter", "select", "with_columns", "to_dict", "to_frame", "agg", "apply", "map", "pivot_table", "melt", "format", "split", "strip", "lower", "upper", "replace", "sum", "mean", "keys"]
 )
 _CHANGING_FUNCTIONS = frozenset(
-    "next heappush heappop heapify heapreplace heappushpop insort insort_left insort_right put "
-    "copyto place putmask fill_diagonal shuffle setitem delitem iadd iconcat ior anext".split()
+    ["next", "heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "insort_left", "insort_right", "put", "copyto", "place", "putmask", "fill_diagonal", "shuffle", "setitem", "delitem", "iadd", "iconcat", "ior", "anext"]
 )
 _PURE_BUILTINS = frozenset(
-    "len isinstance issubclass str int float bool repr tuple dict list set frozenset sorted range "
-    "min max sum abs round type print hash id ord chr".split()
+    ["len", "isinstance", "issubclass", "str", "int", "float", "bool", "repr", "tuple", "dict", "list", "set", "frozenset", "sorted", "range", "min", "max", "sum", "abs", "round", "type", "print", "hash", "id", "ord", "chr"]
 )
 _EFFECTFUL = re.compile(
     r"^(_?set_|seed$|use$|config|init|install|patch|enable|disable|filterwarnings|simplefilter"
@@ -65,21 +55,16 @@ _RANDOM = frozenset(
     {"random", "rand", "randn", "randint", "choice", "shuffle", "uniform", "normal"}
 )
 _TEXT_ATTRIBUTES = frozenset(
-    "__code__ f_lineno f_code f_back co_code co_firstlineno co_lines co_consts tb_lineno getsource "
-    "getsourcelines getsourcefile findsource getcomments _getframe currentframe getframeinfo "
-    "extract_stack format_stack format_exc print_exc extract_tb lineno findcaller stacklevel".split()
+    ["__code__", "f_lineno", "f_code", "f_back", "co_code", "co_firstlineno", "co_lines", "co_consts", "tb_lineno", "getsource", "getsourcelines", "getsourcefile", "findsource", "getcomments", "_getframe", "currentframe", "getframeinfo", "extract_stack", "format_stack", "format_exc", "print_exc", "extract_tb", "lineno", "findcaller", "stacklevel"]
 )
 _DOC_NAMES = frozenset({"__doc__", "getdoc", "get_docstring", "help"})
 _READS_ALL = frozenset(
-    "sys.modules importlib importlib.reload importlib.util importlib.machinery pkgutil runpy gc "
-    "builtins builtins.eval builtins.exec builtins.compile builtins.__import__ pickle.load "
-    "pickle.loads pickle.Unpickler joblib.load dill.load dill.loads cloudpickle.load "
-    "cloudpickle.loads".split()
+    ["sys.modules", "importlib", "importlib.reload", "importlib.util", "importlib.machinery", "pkgutil", "runpy", "gc", "builtins", "builtins.eval", "builtins.exec", "builtins.compile", "builtins.__import__", "pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "dill.load", "dill.loads", "cloudpickle.load", "cloudpickle.loads"]
 )
 _IMPORTERS = frozenset({"import_module", "__import__"})
 _MAKING = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"})
 _STATEFUL_CALLS = frozenset(
-    "count cycle iter map filter zip enumerate reversed chain islice defaultdict default_rng RandomState Random Generator open StringIO BytesIO".split()
+    ["count", "cycle", "iter", "map", "filter", "zip", "enumerate", "reversed", "chain", "islice", "defaultdict", "default_rng", "RandomState", "Random", "Generator", "open", "StringIO", "BytesIO"]
 )
 _BUILTINS = frozenset(dir(builtins))
 _QUIET_CONTEXTS = frozenset({"suppress", "open", "catch_warnings"})
@@ -500,9 +485,7 @@ class StatementReader:
         rest = "".join(f".{word}" for word in path[1:])
         for dotted in self._imported[path[0]]:
             full = dotted + rest
-            if full in _READS_ALL or (full == "sys" and not rest):
-                self._reads = 2
-            elif full.startswith(("sys.modules.", "pkgutil.", "runpy.", "gc.")):
+            if full in _READS_ALL or (full == "sys" and not rest) or full.startswith(("sys.modules.", "pkgutil.", "runpy.", "gc.")):
                 self._reads = 2
             if full.startswith(("sys.modules", "builtins.e")) and self._lazy == 0:
                 self._dynamic = True
@@ -951,10 +934,7 @@ class StatementReader:
 
 # Their decorators and base classes do not make a value of a docstring.
 QUIET_READERS = frozenset(
-    "hamilton functools typing typing_extensions dataclasses abc enum contextlib collections "
-    "itertools operator numpy pandas polars pyarrow numba dask ray torch sklearn scipy pathlib "
-    "unittest threading asyncio warnings logging string json datetime decimal fractions time "
-    "attr attrs msgspec pandera".split()
+    ["hamilton", "functools", "typing", "typing_extensions", "dataclasses", "abc", "enum", "contextlib", "collections", "itertools", "operator", "numpy", "pandas", "polars", "pyarrow", "numba", "dask", "ray", "torch", "sklearn", "scipy", "pathlib", "unittest", "threading", "asyncio", "warnings", "logging", "string", "json", "datetime", "decimal", "fractions", "time", "attr", "attrs", "msgspec", "pandera"]
 )
 
 _Visitor = Callable[[StatementReader, ast.AST], None]
@@ -1165,8 +1145,7 @@ def _parameters(arguments: ast.arguments) -> list[str]:
 
 
 _FRESH_CALLS = frozenset(
-    "dict list set bytearray defaultdict OrderedDict Counter deque SimpleNamespace DataFrame "
-    "Series zeros ones empty full array arange linspace".split()
+    ["dict", "list", "set", "bytearray", "defaultdict", "OrderedDict", "Counter", "deque", "SimpleNamespace", "DataFrame", "Series", "zeros", "ones", "empty", "full", "array", "arange", "linspace"]
 )
 
 
