@@ -15,7 +15,6 @@ import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -198,7 +197,7 @@ def _file(text: str) -> str | None:
         return None
     # Not `resolve`: what the node opens is the link, and that may lead elsewhere tomorrow.
     path = os.path.abspath(text)  # noqa: PTH100
-    return path if Path(path).is_file() else None
+    return path if os.path.isfile(path) else None  # noqa: PTH113  # Path's raises if it is too long
 
 
 def _collect(value: Any, texts: set[str]) -> None:
