@@ -98,7 +98,7 @@ CASES = [
         (11, 21),
     ),
     Case("attribute of the module", "X = 1", "X = 2", "import b", "b.X", (1, 2)),
-    Case("attribute under an alias", "X = 1", "X = 2", "import b as other", "other.X", (1, 2)),
+    Case("attribute under an alias", "X = 1", "X = 2", "import b as q", "q.X", (1, 2)),
     Case("star import", "X = 1", "X = 2", "from b import *", "X", (1, 2)),
 ]
 

@@ -243,7 +243,8 @@ class WorkerProcess:
         assert not found.problems, found.problems
         assert found.failed.keys() | found.blocked == judged.failed, found
         served = self.values(found.nodes - judged.failed)
-        assert served == judged.values
+        different = {n for n in served if served[n] != judged.values[n]}
+        assert served == judged.values, {n: (served[n], judged.values[n]) for n in different}
         return judged
 
     # -- frames -------------------------------------------------------------------------------

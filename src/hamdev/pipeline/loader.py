@@ -176,6 +176,7 @@ class Project:
             self._finder.read, self._missing = {}, set()
             forget_listings(self._folder)
             before = self._step_in()
+            generation = self.generation
             try:
                 self._adopt(entries)
                 if reload == "patch":
@@ -187,6 +188,7 @@ class Project:
                 with _present(modules):
                     yield modules
             except BaseException as error:
+                self.generation = generation
                 self._undo_patch()
                 if isinstance(error, ModuleNotFoundError) and error.name:
                     self._missing.update(self._folder.candidate_files(error.name))

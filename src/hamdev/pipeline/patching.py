@@ -51,6 +51,7 @@ class Patch:
         statements: module name → the statements to execute, in order of dependency.
         removed: module name → names to take out.
         moved: module name → what only stands elsewhere in the file now, as (before, after).
+        bound: module name → the names that are bound anew or taken out, as star imports see it.
     """
 
     codebase: Codebase
@@ -58,6 +59,7 @@ class Patch:
     statements: dict[str, list[TopLevel]] = field(default_factory=dict)
     removed: dict[str, set[str]] = field(default_factory=dict)
     moved: dict[str, list[tuple[TopLevel, TopLevel]]] = field(default_factory=dict)
+    bound: dict[str, set[str]] = field(default_factory=dict)
     _namespaces: dict[str, dict[str, Any]] = field(default_factory=dict)
     _codes: list[tuple[FunctionType, CodeType]] = field(default_factory=list)
 
@@ -171,7 +173,8 @@ def plan_patch(
     texts: dict[str, Definitions | None] = {name: found for name, (found, _) in read.items()}
     after = codebase.updated(texts, outside if outside != codebase.outside else None)
     patch = Patch(after, {})
-    for name in _in_order(reached, after):
+    order = _in_order(reached, after)
+    for name in order:
         if name not in before:
             continue
         known = before[name]
@@ -179,11 +182,39 @@ def plan_patch(
         versions = _versions(after, definitions)
         source = changed.get(name, known.source)
         layout = read[name][1] if name in read else known.layout
-        if source is known.source and versions == known.versions:
+        starred = _starred(definitions, patch)
+        if source is known.source and versions == known.versions and not starred:
             continue
         patch.loaded[name] = Loaded(source, layout, versions)
-        _compare(name, known, patch.loaded[name], patch)
+        _compare(name, known, patch.loaded[name], starred, patch)
+    _refuse_circles(order, patch)
     return patch
+
+
+def _refuse_circles(order: list[str], patch: Patch) -> None:
+    """Of modules that import each other, only one may change: which comes first is not known."""
+    place = {name: at for at, name in enumerate(order)}
+    for name in patch.bound:
+        for _, load in patch.codebase.modules[name].loads:
+            if place.get(load, -1) > place[name] and patch.bound.get(load):
+                raise NotPatchableError(f"{name!r} and {load!r} import each other")
+
+
+def _starred(definitions: Definitions, patch: Patch) -> dict[str, set[str]]:
+    """Module that is star-imported → the names that have to be imported from it again."""
+    found: dict[str, set[str]] = {}
+    for star in definitions.stars:
+        if names := patch.bound.get(star):
+            source = patch.codebase.modules[star]
+            if source.exports_unknown or "__all__" in names:
+                raise NotPatchableError(f"what {star!r} exports has changed, or is not known")
+            if source.exports is not None:
+                names = names & source.exports
+            else:
+                names = {name for name in names if not name.startswith("_")}
+            if names:
+                found[star] = names
+    return found
 
 
 def first_load(name: str, source: Source, codebase: Codebase, definer: Definer) -> Loaded:
@@ -221,18 +252,23 @@ def _in_order(names: Iterable[str], codebase: Codebase) -> list[str]:
     return ordered
 
 
-def _compare(name: str, known: Loaded, new: Loaded, patch: Patch) -> None:
+def _compare(
+    name: str, known: Loaded, new: Loaded, starred: Mapping[str, set[str]], patch: Patch
+) -> None:
     old_names, new_names = known.layout.by_name(), new.layout.by_name()
     if known.versions.get(EFFECTS) != new.versions.get(EFFECTS):
         raise NotPatchableError(f"a statement of {name!r} with effects has changed")
     if known.layout.flags != new.layout.flags:
         raise NotPatchableError(f"the __future__ imports of {name!r} have changed")
+    if known.layout.unusual() != new.layout.unusual():
+        raise NotPatchableError(f"a statement of {name!r} that does more than bind has changed")
     stale = {n for n, version in new.versions.items() if known.versions.get(n) != version}
     removed = known.versions.keys() - new.versions.keys()
     for gone in (removed | stale) & old_names.keys():
         if not all(statement.is_plain for statement in old_names[gone]):
             raise NotPatchableError(f"{gone!r} of {name!r} is bound in an unusual way")
-    statements = []
+    statements: list[TopLevel] = []
+    gone_stars = _star_imports(name, new, starred, patch, statements)
     for statement in new.layout.statements:
         concerned = stale & set(statement.names)
         if not concerned:
@@ -248,8 +284,10 @@ def _compare(name: str, known: Loaded, new: Loaded, patch: Patch) -> None:
             raise NotPatchableError(f"{sorted(unbound)} of {name!r} cannot be executed alone")
     if statements:
         patch.statements[name] = statements
+    removed = removed | gone_stars
     if removed:
         patch.removed[name] = set(removed)
+    patch.bound[name] = {n for statement in statements for n in statement.names} | removed
     moved = []
     for unchanged in new.versions.keys() - stale:
         pair = old_names.get(unchanged, ()), new_names.get(unchanged, ())
@@ -260,6 +298,37 @@ def _compare(name: str, known: Loaded, new: Loaded, patch: Patch) -> None:
             moved.append((old, now))
     if moved:
         patch.moved[name] = moved
+
+
+def _star_imports(
+    name: str,
+    new: Loaded,
+    starred: Mapping[str, set[str]],
+    patch: Patch,
+    statements: list[TopLevel],
+) -> set[str]:
+    """Add what imports just the names anew that star imports bring in; return those that are gone.
+
+    They come first, so nothing else that the module says may bind one of these names.
+    """
+    if not starred:
+        return set()
+    definitions = patch.codebase.modules[name]
+    stars = [s for s in new.layout.statements if s.names == ("*",)]
+    if len(stars) != len(definitions.stars):
+        raise NotPatchableError(f"{name!r} has a star import that is not at the top level")
+    if len(stars) > 1:
+        raise NotPatchableError(f"{name!r} has several star imports")
+    gone: set[str] = set()
+    for statement, star in zip(stars, definitions.stars, strict=True):
+        names = starred.get(star, set())
+        if names & definitions.table.keys():
+            raise NotPatchableError(f"several statements of {name!r} bind {sorted(names)}")
+        missing = {n for n in names if n in patch.removed.get(star, ())}
+        gone |= missing
+        if names - missing:
+            statements.append(statement.importing(sorted(names - missing)))
+    return gone
 
 
 def _is_import(statement: TopLevel) -> bool:

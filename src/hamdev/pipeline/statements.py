@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
 
@@ -27,6 +27,14 @@ class TopLevel:
     first_line: int
     last_line: int
 
+    def importing(self, names: Sequence[str]) -> TopLevel:
+        """A star import, narrowed to some of the names that it brings in."""
+        assert isinstance(self.node, ast.ImportFrom)
+        aliases = [ast.copy_location(ast.alias(name), self.node) for name in names]
+        node = ast.ImportFrom(self.node.module, aliases, self.node.level)
+        ast.copy_location(node, self.node)
+        return TopLevel(node, tuple(names), True, self.first_line, self.last_line)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -49,6 +57,10 @@ class Layout:
             for name in statement.names:
                 found.setdefault(name, []).append(statement)
         return found
+
+    def unusual(self) -> list[str]:
+        """What the statements say that are not plain; equal for equal meaning."""
+        return [ast.dump(s.node) for s in self.statements if not s.is_plain]
 
     def text_of(self, statement: TopLevel) -> tuple[str, ...]:
         """The lines of a statement."""
@@ -106,7 +118,7 @@ def _bound(node: ast.stmt) -> tuple[list[str], bool]:
             return [n for target in targets for n in _names(target)], not _has_walrus(node)
         case ast.AnnAssign(target=ast.Name(id=name)):
             return [name], not _has_walrus(node)
-        case ast.If(test=test, orelse=[]) if _is_type_checking(test):
+        case ast.If(test=test, orelse=[]) if _is_type_checking(test) or _is_main(test):
             return [], True  # never executed
         case ast.Expr(value=ast.Constant()) | ast.Pass():
             return [], True
@@ -116,6 +128,15 @@ def _bound(node: ast.stmt) -> tuple[list[str], bool]:
 def _is_type_checking(test: ast.expr) -> bool:
     match test:
         case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
+            return True
+    return False
+
+
+def _is_main(test: ast.expr) -> bool:
+    match test:
+        case ast.Compare(
+            left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant("__main__")]
+        ):
             return True
     return False
 
