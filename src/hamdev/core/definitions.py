@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hamdev.core.statements import (
+    BUILTINS,
     CHANGE,
     DECORATE,
     STORE,
@@ -376,16 +377,23 @@ class _Table:
             if len(numbers) > 1 and not self._same_import(name, numbers)
         }
         effects = [n for n, statement in enumerate(self._statements) if statement.effect]
-        if not unstable and not effects:
+        stars = any(statement.star for statement in self._statements)
+        handles = any(statement.handles for statement in self._statements)
+        # Used before it is bound, a name means the builtin, what a star import brought, or an
+        # exception that somebody handles.
+        late = self._events.keys() if stars or handles else self._events.keys() & BUILTINS
+        if not unstable and not effects and not late:
             return {}
         tokens: dict[int, bytes] = {}
         for number, statement in enumerate(self._statements):
             if not statement.eager or not statement.uses or statement.label.startswith("Import"):
                 continue
-            seen = sorted(self._reached(statement) & unstable.keys())
+            reached = self._reached(statement)
+            seen = sorted(reached & unstable.keys())
+            early = sorted(n for n in reached & late if self._events[n][0] > number)
             counts = [f"{name}:{sum(n < number for n in unstable[name])}" for name in seen]
             before = sum(n < number for n in effects)
-            tokens[number] = f"{counts}{before}".encode()
+            tokens[number] = f"{counts}{early}{before}".encode()
         return tokens
 
     def _same_import(self, name: str, numbers: list[int]) -> bool:

@@ -19,6 +19,8 @@ Key = tuple[str, str]
 # After a name that an import may bind: what it stands for. Uses of the name lead there by themselves, each
 # only to the attributes that it takes.
 MEANING = " ->"
+# Names that a module defines without writing them down; not the module as an object.
+UNWRITTEN = "* ->"
 EVERYTHING: Key = ("", WHOLE)
 PYTHON: Key = ("", "")
 
@@ -119,6 +121,8 @@ class Resolver:
                     *(self.follow(module, (reader,)) for reader in definition.foreign_readers)
                 )
         edges[WHOLE] = self._whole(definitions)
+        if definitions.dynamic:
+            edges[UNWRITTEN] = frozenset({(module, WHOLE)})
         return Links(edges, changes, readers, frozenset(self._consulted))
 
     def _whole(self, definitions: Definitions) -> frozenset[Key]:
@@ -210,7 +214,9 @@ class Resolver:
                 found.add((module, name))
                 further += [(t.module, t.path + rest) for t in definition.imports]
             bound = self._stars(definitions, name, rest, found, further) or bound
-            if definitions.dynamic or name in _MODULE_ATTRIBUTES:
+            if definitions.dynamic:
+                found.add((module, UNWRITTEN))
+            if name in _MODULE_ATTRIBUTES:
                 found.add((module, WHOLE))
         child = f"{module}.{name}"
         self._consulted.add(child)

@@ -81,7 +81,7 @@ _MAKING = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__
 _STATEFUL_CALLS = frozenset(
     "count cycle iter map filter zip enumerate reversed chain islice defaultdict default_rng RandomState Random Generator open StringIO BytesIO".split()
 )
-_BUILTINS = frozenset(dir(builtins))
+BUILTINS = frozenset(dir(builtins))
 _QUIET_CONTEXTS = frozenset({"suppress", "open", "catch_warnings"})
 _EVALUATED_TEXT = frozenset({"query", "eval", "sql", "execute", "SQLContext"})
 _WORD = re.compile(r"[^\W\d]\w*")
@@ -137,6 +137,7 @@ class Statement:
         changes_arguments: a function in it changes objects that are handed to it.
         fresh: the one value that it binds shares nothing mutable with other names.
         immutable: … and cannot be changed in place, if the values of `immutable_if` cannot.
+        handles: it handles exceptions, such as that of a name that is not bound yet.
         stateful: it defines or makes an object that calls of its methods change.
     """
 
@@ -160,6 +161,7 @@ class Statement:
     fresh: bool
     immutable: bool
     immutable_if: frozenset[str]
+    handles: bool
     stateful: bool
 
 
@@ -261,7 +263,7 @@ class StatementReader:
             self._names = [node.name]
         self._effect = self._late_effect = self._dynamic = self._changes_arguments = False
         self._reads = self._sensitivity = 0
-        self._stateful = False
+        self._stateful = self._handles = False
         self._foreign: set[str] = set()
         self._texts: list[str] = []
         self._evaluates_text = self._evaluates_any = False
@@ -307,6 +309,7 @@ class StatementReader:
             fresh=fresh,
             immutable=immutable,
             immutable_if=_names(node) if immutable else frozenset(),
+            handles=self._handles,
             stateful=self._stateful,
         )
 
@@ -358,6 +361,8 @@ class StatementReader:
         self._scope.bound.add(name)
 
     def _use(self, path: Path, how: str) -> None:
+        if how == CHANGE and path[-1] == "__dict__":
+            how = STORE  # of any attribute
         self._scope.uses.add((path, how, self._lazy > 0))
 
     def _enter(self, kind: str, name: str = "") -> None:
@@ -725,6 +730,8 @@ class StatementReader:
     def _block(self, node: ast.AST) -> None:
         """`if`, `while`, `try` and the like: their fields, and bodies without bare strings."""
         self._out.append(type(node).__name__)
+        if isinstance(node, ast.ExceptHandler):
+            self._handles = True
         for name in node._fields:
             value = getattr(node, name)
             if name in ("body", "orelse", "finalbody"):
@@ -1052,6 +1059,9 @@ def root_path(node: ast.AST) -> Path | None:
             case ast.Subscript(value=value) | ast.Starred(value=value) | ast.Await(value=value):
                 words = ["?"] if called and isinstance(node, ast.Subscript) else []
                 node = value
+            case ast.Call(func=ast.Name(id="vars"), args=[value]):
+                words = ["__dict__"]
+                node = value
             case ast.Call(func=func):
                 if called and words:
                     return None  # what a call of a call's result gives is anybody's guess
@@ -1084,7 +1094,7 @@ def _passed(node: ast.AST) -> Iterable[Path]:
             path = root_path(node)
             if path is not None:
                 yield path
-            if isinstance(node, ast.Call) and path is not None and path[0] not in _BUILTINS:
+            if isinstance(node, ast.Call) and path is not None and path[0] not in BUILTINS:
                 for argument in (*node.args, *(k.value for k in node.keywords)):
                     if isinstance(argument, ast.Name | ast.Attribute | ast.Subscript):
                         yield from _passed(argument)

@@ -227,9 +227,9 @@ class Codebase:
         return repr(order).encode()
 
     @cached_property
-    def _import_counts(self) -> dict[str, tuple[list[int], list[int]]]:
-        """Module → numbers of the statements in it that import modules of its own circle, and of
-        those that import modules with effects on others.
+    def _import_counts(self) -> dict[str, tuple[list[int], list[int], bytes]]:
+        """Module → numbers of the statements in it that import modules of its own circle, of those
+        that import modules with effects on others, and how its circle is entered.
 
         What is bound before such an import is there when the other module is executed.
         """
@@ -254,18 +254,31 @@ class Codebase:
             own = [at for at, load in definitions.loads if load in circle]
             others = [at for at, load in definitions.loads if load in active and load != name]
             if own or others:
-                counts[name] = (own, others)
+                counts[name] = (own, others, self._entries(circle) if circle else b"")
         return counts
+
+    def _entries(self, circle: Set[str]) -> bytes:
+        """Which modules of a circle of imports are executed first."""
+        first = set()
+        inside = []
+        for name, definitions in sorted(self.modules.items()):
+            loads = [load for _, load in definitions.loads if load in circle]
+            if name in circle:
+                inside.append((name, loads))
+            else:
+                first.update(loads[:1])
+        order = self._import_order if len(first) > 1 else b""
+        return repr((sorted(first), inside)).encode() + order
 
     def _count_imports(self, key: Key) -> bytes:
         definition = self._definition(key)
         if definition is None or key[0] not in self._import_counts:
             return b""
-        own, others = self._import_counts[key[0]]
+        own, others, entries = self._import_counts[key[0]]
         before = [sum(at < p for at in own) for p in definition.positions]
         if definition.eager and definition.uses and definition.kind != "import":
             before += [sum(at < p for at in others) for p in definition.positions]
-        return repr(before).encode()
+        return repr(before).encode() + entries
 
     def _add_effects(self) -> None:
         found = {(name, EFFECTS) for name, d in self.modules.items() if d.effects is not None}
