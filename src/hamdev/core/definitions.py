@@ -62,8 +62,8 @@ class Definition:
         uses: global names that they refer to.
         imports: what imports bind the name to.
         is_value: it is not bound by `def`, `class` or `import` alone.
-        eager, late_effect, reads, sensitivity, foreign_readers, changes_arguments, fresh,
-            immutable, stateful: as those of a `Statement`.
+        eager, late_effect, reads, sensitivity, foreign_readers, changes_arguments,
+            sets_attributes, caches, fresh, immutable, stateful: as those of a `Statement`.
     """
 
     name: str
@@ -81,6 +81,8 @@ class Definition:
     sensitivity: int
     foreign_readers: frozenset[str]
     changes_arguments: bool
+    sets_attributes: bool
+    caches: bool
     fresh: bool
     immutable: bool
     stateful: bool
@@ -189,7 +191,7 @@ def _opaque(module: ModuleText, text_digest: bytes) -> Definitions:
     effects = Definition(
         EFFECTS, "statements", 1, (0,), text_digest, b"", frozenset(), frozenset(),
         is_value=True, eager=True, late_effect=False, reads=2, sensitivity=TEXT,
-        foreign_readers=frozenset(), changes_arguments=True, fresh=False, immutable=False,
+        foreign_readers=frozenset(), changes_arguments=True, sets_attributes=True, caches=True, fresh=False, immutable=False,
         stateful=True,
     )  # fmt: skip
     return Definitions(
@@ -358,7 +360,13 @@ class _Table:
             for name, definition in table.items()
             if definition.immutable
         }
-        mutable: set[str] = set()
+        # A function may bind it to something else.
+        mutable = {
+            use.path[0]
+            for statement in self._statements
+            for use in statement.uses
+            if use.how == CHANGE and not use.module
+        } & needs.keys()
         while True:
             new = {
                 name
@@ -433,6 +441,8 @@ def _combine(
         sensitivity=max(s.sensitivity for s in own),
         foreign_readers=own[0].foreign_readers.union(*(s.foreign_readers for s in own[1:])),
         changes_arguments=any(s.changes_arguments for s in own),
+        sets_attributes=any(s.sets_attributes for s in own),
+        caches=any(s.caches for s in own),
         fresh=all(s.fresh or not s.binds for s in own),
         immutable=all(s.immutable for s in own),
         stateful=any(s.stateful for s in own),

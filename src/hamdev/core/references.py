@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
-from hamdev.core.statements import CALL, CALLED, CHANGE, LOAD, PASS, STORE, Path, Use
+from hamdev.core.statements import CALL, CALLED, CHANGE, GET, LOAD, PASS, STORE, Path, Use
 
 # (module, name). The module is empty for what belongs to none: ("", "numpy") is what is installed
 # outside the project, ("", "*") everything. The name may be WHOLE or EFFECTS.
@@ -146,31 +146,31 @@ class Resolver:
 
     def _change(self, module: str, use: Use) -> Change | None:
         path, how = use.path, use.how
-        if (how == STORE and len(path) > 1) or path[-1:] == (CALLED,):
+        if how == STORE and len(path) > 1:
+            path = path[:-1]
+        if called := path[-1:] == (CALLED,):
             path = path[:-1]
         found = self.follow(use.module or module, path)
         is_module = any(name == WHOLE and owner for owner, name in found)
-        if is_module and how != STORE:
+        if is_module and how not in (STORE, PASS):
             return None
         targets = frozenset(key for key in found if key[0])
         if how not in (CHANGE, STORE):  # then a name that nobody defines is a builtin function
             targets = frozenset(key for key in targets if self._is_bound(key))
-        if how in (CALL, PASS) and not any(self._is_object(key) for key in targets):
+        if how in (CALL, GET, PASS) and not any(self._is_object(key, how) for key in targets):
             return None
-        return (
-            Change(targets, how, use.lazy, is_module, use.path[-1:] == (CALLED,), len(path) > 1)
-            if targets
-            else None
-        )
+        return Change(targets, how, use.lazy, is_module, called, len(path) > 1) if targets else None
 
-    def _is_object(self, key: Key) -> bool:
-        """Whether a key is a value, or a class whose attributes may be meant."""
+    def _is_object(self, key: Key, how: str) -> bool:
+        """Whether a key is a value, or something else whose attributes may be set."""
         definitions = self._modules.get(key[0])
+        if key[1] == WHOLE:
+            return how == PASS
         definition = definitions.table.get(key[1]) if definitions is not None else None
         return (
             definition is not None
             and not definition.immutable
-            and (definition.is_value or definition.kind == "class")
+            and (definition.is_value or how == PASS)
         )
 
     def _is_bound(self, key: Key) -> bool:

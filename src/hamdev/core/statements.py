@@ -23,7 +23,8 @@ CALLED = "()"
 # What is done with the object that a `Use` names.
 LOAD = "load"
 CHANGE = "change"  # certainly changed in place
-CALL = "call"  # a method of it is called, which may change it
+CALL = "call"  # it or a method of it is called, which may change it
+GET = "get"  # something is looked up in it, which may change what has a default
 STORE = "store"  # an attribute of it is set or deleted
 PASS = "pass"  # handed to a call, which may change it
 AUGMENT = "augment"  # changed in place if it is mutable: `x += y`
@@ -79,7 +80,7 @@ _READS_ALL = frozenset(
 _IMPORTERS = frozenset({"import_module", "__import__"})
 _MAKING = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"})
 _STATEFUL_CALLS = frozenset(
-    "count cycle iter map filter zip enumerate reversed chain islice defaultdict default_rng RandomState Random Generator open StringIO BytesIO".split()
+    "ContextVar Queue count cycle iter map filter zip enumerate reversed chain islice defaultdict default_rng RandomState Random Generator open StringIO BytesIO".split()
 )
 BUILTINS = frozenset(dir(builtins))
 _QUIET_CONTEXTS = frozenset({"suppress", "open", "catch_warnings"})
@@ -135,6 +136,8 @@ class Statement:
         sensitivity: 0, DOCS or TEXT.
         foreign_readers: names of decorators and bases, which get hold of docstrings here.
         changes_arguments: a function in it changes objects that are handed to it.
+        sets_attributes: … by setting their attributes, which functions and classes have too.
+        caches: it is decorated with something that keeps what it returned.
         fresh: the one value that it binds shares nothing mutable with other names.
         immutable: … and cannot be changed in place, if the values of `immutable_if` cannot.
         handles: it handles exceptions, such as that of a name that is not bound yet.
@@ -158,6 +161,8 @@ class Statement:
     sensitivity: int
     foreign_readers: frozenset[str]
     changes_arguments: bool
+    sets_attributes: bool
+    caches: bool
     fresh: bool
     immutable: bool
     immutable_if: frozenset[str]
@@ -263,7 +268,7 @@ class StatementReader:
             self._names = [node.name]
         self._effect = self._late_effect = self._dynamic = self._changes_arguments = False
         self._reads = self._sensitivity = 0
-        self._stateful = self._handles = False
+        self._stateful = self._handles = self._sets_attributes = self._caches = False
         self._foreign: set[str] = set()
         self._texts: list[str] = []
         self._evaluates_text = self._evaluates_any = False
@@ -306,6 +311,8 @@ class StatementReader:
             sensitivity=self._sensitivity,
             foreign_readers=frozenset(self._foreign),
             changes_arguments=self._changes_arguments,
+            sets_attributes=self._sets_attributes,
+            caches=self._caches,
             fresh=fresh,
             immutable=immutable,
             immutable_if=_names(node) if immutable else frozenset(),
@@ -389,7 +396,7 @@ class StatementReader:
             name = path[0]
             for default in scope.defaults.get(name, ()):
                 if how in (CHANGE, STORE, AUGMENT, PASS, RETURN):
-                    outer.uses.add((default, CHANGE if how == STORE else how, lazy))
+                    outer.uses.add(((*default, "?") if how == STORE else default, how, lazy))
             if name in scope.globals:
                 module.uses.add((path, how, lazy))
             elif name in local:
@@ -410,6 +417,8 @@ class StatementReader:
         if path[0] in scope.shared:
             self._changes_itself()
         owner = next((s for s in reversed(self._scopes) if s.kind == "class"), None)
+        if how == STORE and path[0] != scope.name:
+            self._sets_attributes = True
         if owner is None or scope.name == "":
             self._changes_arguments = True
             return
@@ -495,8 +504,7 @@ class StatementReader:
         else:
             self._visit(inner)
         if type(node.ctx) is not ast.Load:
-            root = root_path(node.value)
-            if root is not None:
+            for root in _roots(node.value):
                 exact = root == _chain(node.value)
                 self._changed((*root, node.attr) if exact else root, STORE if exact else CHANGE)
 
@@ -517,7 +525,7 @@ class StatementReader:
         if type(node.ctx) is ast.Load:
             self._globals_read += _is_globals(node.value)
             if type(node.value) is ast.Name:
-                self._use((node.value.id,), CALL)
+                self._use((node.value.id,), GET)
         else:
             root = root_path(node.value)
             if root is not None:
@@ -540,6 +548,8 @@ class StatementReader:
         root = root_path(func)
         if self._lazy == 0 and last in _STATEFUL_CALLS:
             self._stateful = True
+        if type(func) is ast.Attribute and last not in _HARMLESS:
+            self._method(node, func)
         if root is not None:
             self._note_call(node, func, last, root)
         elif type(func) is ast.Attribute and last in _EVALUATED_TEXT:
@@ -572,9 +582,6 @@ class StatementReader:
         if root == _chain(func):
             self._use(root, CALL)
         if type(func) is ast.Attribute:
-            owner = root_path(func.value)
-            if owner is not None and last not in _HARMLESS:
-                self._use(owner, CHANGE if last in _CHANGING else CALL)
             if last in _EVALUATED_TEXT:
                 self._note_text(node, last)
         if root[0] in self._imported and not self._is_local(root[0]):
@@ -584,6 +591,14 @@ class StatementReader:
                 self._effect = True
             elif root[-1] == last and _EFFECTFUL.match(last) and last != "register":
                 self._late_effect = True
+
+    def _method(self, node: ast.Call, func: ast.Attribute) -> None:
+        changing = func.attr in _CHANGING
+        for owner in _roots(func.value):
+            self._use(owner, CHANGE if changing else CALL)
+        if changing and self._lazy and isinstance(func.value, ast.Name):  # it holds them now
+            for argument in (*node.args, *(k.value for k in node.keywords)):
+                self._scope.aliases.setdefault(func.value.id, set()).update(_passed(argument))
 
     def _note_text(self, node: ast.Call, method: str) -> None:
         """`frame.query("a > @LIMIT")`, `duckdb.sql("from FRAME")`: names inside a string."""
@@ -688,16 +703,25 @@ class StatementReader:
             ):
                 self._effect = True
 
-    def _alias(self, target: ast.expr, value: ast.expr) -> None:
+    def _alias(self, target: ast.AST, value: ast.expr, elements: bool = False) -> None:
         """A local name that stands for (a part of) another object: a change of it is one of that."""
         if self._scope.kind == "module":
             return
         paths = list(_passed(value))
+        if elements and isinstance(value, ast.Call):
+            for argument in value.args:  # `for x in sorted(ITEMS)`: a new list, the same items
+                paths += _passed(argument)
         if not paths:
             return
         for node in ast.walk(target):
-            if isinstance(node, ast.Name):
-                self._scope.aliases.setdefault(node.id, set()).update(paths)
+            name = getattr(node, "id", None) or getattr(node, "name", None)
+            if isinstance(name, str):
+                self._scope.aliases.setdefault(name, set()).update(paths)
+
+    def _match(self, node: ast.Match) -> None:
+        self._generic(node, ast.Match)
+        for case in node.cases:
+            self._alias(case.pattern, node.subject)
 
     def _aug_assign(self, node: ast.AugAssign) -> None:
         self._generic(node, ast.AugAssign)
@@ -711,7 +735,7 @@ class StatementReader:
         self._visit(node.target)
         self._visit(node.iter)
         self._hand_on(node.iter)
-        self._alias(node.target, node.iter)
+        self._alias(node.target, node.iter, elements=True)
         self._body(node.body)
         self._body(node.orelse)
 
@@ -897,6 +921,7 @@ class StatementReader:
             root = root_path(func)
             if root is None:
                 continue
+            self._caches = self._caches or "cache" in root[-1] or "memo" in root[-1]
             origins = self._imported.get(root[0], set())
             tops = {origin.partition(".")[0] for origin in origins}
             if not tops or tops - QUIET_READERS:
@@ -945,7 +970,7 @@ class StatementReader:
             self._visit(generator.target)
             if generator is not first:
                 self._visit(generator.iter)
-            self._alias(generator.target, generator.iter)
+            self._alias(generator.target, generator.iter, elements=True)
             self._hand_on(generator.iter)
             self._visit_list([*generator.ifs])
         if isinstance(node, ast.DictComp):
@@ -994,6 +1019,7 @@ def _visitors() -> dict[type[ast.AST], _Visitor]:
         ast.TryStar: r._block,
         ast.ExceptHandler: r._block,
         ast.match_case: r._block,
+        ast.Match: r._match,
         ast.NamedExpr: r._named,
         ast.Global: r._global,
         ast.Nonlocal: r._nonlocal,
@@ -1074,6 +1100,23 @@ def root_path(node: ast.AST) -> Path | None:
                 return None
 
 
+def _roots(node: ast.AST) -> list[Path]:
+    """What an expression may stand for a part of; every name in it, if there is no telling."""
+    if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.Compare):
+        return []
+    if (root := root_path(node)) is not None:
+        return [root]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if node.func.attr in _COPYING:
+            return []
+        return [
+            (n.id, CALLED) if isinstance(node.func.value, ast.Call) else (n.id,)
+            for n in ast.walk(node.func)
+            if isinstance(n, ast.Name)
+        ]
+    return [(n.id,) for n in ast.walk(node) if isinstance(n, ast.Name)]
+
+
 def _chain(node: ast.AST) -> Path | None:
     """The words of `a.b.c`, if it is nothing else."""
     words: list[str] = []
@@ -1117,14 +1160,17 @@ def _with_aliases(scope: _Scope) -> Iterable[tuple[Path, str, bool]]:
     if not scope.aliases:
         return
     for path, how, lazy in list(scope.uses):
-        if how not in (CHANGE, STORE, PASS, CALL, RETURN, AUGMENT) or path[0] not in scope.aliases:
+        if (
+            how not in (CHANGE, STORE, PASS, CALL, GET, RETURN, AUGMENT)
+            or path[0] not in scope.aliases
+        ):
             continue
         todo, seen = [path[0]], {path[0]}
         while todo:
             for alias in scope.aliases.get(todo.pop(), ()):
                 if how == AUGMENT and alias[-1] == CALLED:
                     continue
-                yield (alias, CHANGE if how == STORE else how, lazy)
+                yield ((*alias, "?") if how == STORE else alias, how, lazy)
                 if alias[0] not in seen:
                     seen.add(alias[0])
                     todo.append(alias[0])
@@ -1251,6 +1297,8 @@ def _is_mutable(value: ast.AST) -> bool:
     match value:
         case ast.Call(func=ast.Name(id="field" | "ib" | "attrib" | "Field")):
             return False
+        case ast.Name() | ast.Attribute():
+            return True
         case ast.Call() | ast.List() | ast.Dict() | ast.Set() | ast.ListComp() | ast.DictComp():
             return True
     return False

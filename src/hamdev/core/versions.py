@@ -29,6 +29,7 @@ from hamdev.core.statements import (
     CHANGE,
     DECORATE,
     DOCS,
+    GET,
     PASS,
     RETURN,
     QUIET_READERS,
@@ -493,25 +494,35 @@ class _Changes:
         }
 
     def _targets(self, source: Key, change: Change) -> set[Key]:
-        if change.is_module and change.how == STORE:
-            return self._patched(change)
         targets: set[Key] = set()
+        if change.is_module and (change.how == STORE or self._is_among(source, self._setting)):
+            targets |= self._patched(change.targets)
         for key in self._returned(change.targets) if change.called else change.targets:
             definition = self._find(key)
             if key[1] == WHOLE or (definition is not None and definition.immutable):
                 continue
-            if change.called and definition is not None and not definition.is_value:
+            if (
+                change.called
+                and definition is not None
+                and not (definition.is_value or definition.caches)
+            ):
                 continue  # a new instance, or a function that was not called
             if definition is None or self._may_change(source, key, definition, change):
                 targets.add(key)
-                if definition is not None and definition.is_value and not definition.fresh:
+                if definition is None or definition.fresh:
+                    continue
+                if definition.is_value:
                     targets |= self._shared(key)
+                    if change.how in (STORE, CHANGE):  # it may be a module under another name
+                        targets |= self._patched(self._edges[key])
+                elif definition.kind == "class" and change.how == CHANGE:
+                    targets |= {k for k in self._edges[key] if self._is_mutable_value(k)}
         return targets
 
     def _returned(self, targets: frozenset[Key]) -> set[Key]:
         """What calls may return: what functions return that is no object of their own making."""
         found = set(targets)
-        todo = list(targets)
+        todo = list(found)
         while todo:
             for change in self._returns.get(todo.pop(), ()):
                 new = change.targets - found
@@ -527,21 +538,33 @@ class _Changes:
                 returns.setdefault(source, []).append(change)
         return returns
 
-    def _patched(self, change: Change) -> set[Key]:
+    def _patched(self, targets: Set[Key]) -> set[Key]:
         """Whoever sets an attribute of a module may mean any of its names."""
-        modules = {module for module, name in change.targets if name == WHOLE}
-        return {key for key in self._edges if key[0] in modules}
+        modules = {module for module, name in targets if name == WHOLE and module}
+        return {key for key in self._edges if key[0] in modules} if modules else set()
+
+    def _is_mutable_value(self, key: Key) -> bool:
+        definition = self._find(key)
+        return definition is not None and definition.is_value and not definition.immutable
+
+    def _is_among(self, source: Key, keys: Set[Key]) -> bool:
+        """Whether a definition refers to one of `keys`, not counting itself."""
+        return any(other in keys for other in self._edges[source] if other != source)
 
     def _may_change(self, source: Key, key: Key, definition: Definition, change: Change) -> bool:
         how = change.how
-        if how == CALL:
+        if how == GET:
             return definition.is_value and key in self._stateful
-        if how == PASS:
-            if not definition.is_value and not (change.part and definition.kind == "class"):
-                return False
-            return (key in self._stateful and definition.is_value) or any(
-                other in self._careless for other in self._edges[source] if other != source
+        if how == CALL:
+            return definition.is_value and (
+                not change.lazy or key in self._stateful or key in self._careless
             )
+        if how == PASS:
+            if definition.is_value:
+                return key in self._stateful or self._is_among(source, self._careless)
+            if change.part and definition.kind == "class":
+                return self._is_among(source, self._careless)
+            return self._is_among(source, self._setting)
         if how == DECORATE or definition.is_value:
             return True
         return definition.kind in ("class", "function")
@@ -563,6 +586,10 @@ class _Changes:
     @cached_property
     def _careless(self) -> set[Key]:
         return self._leading_to(lambda definition: definition.changes_arguments)
+
+    @cached_property
+    def _setting(self) -> set[Key]:
+        return self._leading_to(lambda definition: definition.sets_attributes)
 
     def _leading_to(self, predicate: Callable[[Definition], bool]) -> set[Key]:
         starts = {
