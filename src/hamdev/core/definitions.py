@@ -14,18 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from hamdev.core.statements import (
-    BUILTINS,
-    CHANGE,
-    DECORATE,
-    STORE,
-    TEXT,
-    Statement,
-    StatementReader,
-    Target,
-    Use,
-    absolute_base,
-)
+from hamdev.core.expressions import absolute_base
+from hamdev.core.statements import StatementReader
+from hamdev.core.uses import CHANGE, DECORATE, STORE, TEXT, Statement, Target, Use
+from hamdev.core.vocabulary import BUILTINS
 
 EFFECTS = "<effects>"
 WHOLE = "*"

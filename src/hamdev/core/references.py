@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
-from hamdev.core.statements import CALL, CALLED, CHANGE, GET, LOAD, PASS, STORE, Path, Use
+from hamdev.core.uses import CALL, CALLED, CHANGE, GET, LOAD, PASS, STORE, Path, Use
 
 # (module, name). The module is empty for what belongs to none: ("", "numpy") is what is installed
 # outside the project, ("", "*") everything. The name may be WHOLE or EFFECTS.
@@ -99,8 +99,8 @@ class Resolver:
         changes: dict[str, tuple[Change, ...]] = {}
         readers: dict[str, frozenset[Key]] = {}
         for name, definition in table.items():
-            found = set()
-            changed = []
+            found: set[Key] = set()
+            changed: list[Change] = []
             for use in definition.uses:
                 if use.how == LOAD:
                     found |= self._use(module, use)
