@@ -183,8 +183,8 @@ def _opaque(module: ModuleText, text_digest: bytes) -> Definitions:
     effects = Definition(
         EFFECTS, "statements", 1, (0,), text_digest, b"", frozenset(), frozenset(),
         is_value=True, eager=True, late_effect=False, reads=2, sensitivity=TEXT,
-        foreign_readers=frozenset(), changes_arguments=True, sets_attributes=True, caches=True, fresh=False, immutable=False,
-        stateful=True,
+        foreign_readers=frozenset(), changes_arguments=True, sets_attributes=True, caches=True,
+        fresh=False, immutable=False, stateful=True,
     )  # fmt: skip
     return Definitions(
         module.name, module.file, module.is_package, {}, effects, (), None, True, True, (),

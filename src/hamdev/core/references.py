@@ -16,8 +16,8 @@ from hamdev.core.uses import CALL, CALLED, CHANGE, GET, LOAD, PASS, STORE, Path,
 # outside the project, ("", "*") everything. The name may be WHOLE or EFFECTS.
 Key = tuple[str, str]
 
-# After a name that an import may bind: what it stands for. Uses of the name lead there by themselves, each
-# only to the attributes that it takes.
+# After a name that an import may bind: what it stands for. Uses of the name lead there by
+# themselves, each only to the attributes that it takes.
 MEANING = " ->"
 # Names that a module defines without writing them down; not the module as an object.
 UNWRITTEN = "* ->"

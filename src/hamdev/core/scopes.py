@@ -437,6 +437,7 @@ def atom(value: object) -> str:
 
 
 def digest_of(parts: list[str]) -> bytes:
+    """A digest of texts, in order; empty if there are none."""
     if not parts:
         return b""
     text = "\0".join(parts)

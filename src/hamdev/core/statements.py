@@ -138,7 +138,9 @@ class StatementReader(ScopeReader):
             immutable_if=names(node) if immutable else frozenset(),
             handles=self._handles,
             stateful=self._stateful,
-        )  # -- statements ---------------------------------------------------------------------------
+        )
+
+    # -- statements ---------------------------------------------------------------------------
 
     def _hand_on(self, value: ast.expr) -> None:
         """Whoever goes through an iterator changes it."""

@@ -113,9 +113,11 @@ class Codebase:
 
     def _resolve(self, previous: Codebase | None) -> dict[str, Links]:
         resolver = Resolver(self.modules, self.outside)
-        if previous is None or previous.modules.keys() != self.modules.keys():
-            stale = set(self.modules)
-        elif previous.outside.keys() != self.outside.keys():
+        if (
+            previous is None
+            or previous.modules.keys() != self.modules.keys()
+            or previous.outside.keys() != self.outside.keys()
+        ):
             stale = set(self.modules)
         else:
             differing = {

@@ -59,7 +59,8 @@ IMPORTERS = frozenset({"import_module", "__import__"})
 # Methods that make an object: what they set is no change of it.
 MAKING = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"})
 STATEFUL_CALLS = _words(
-    "ContextVar Queue count cycle iter map filter zip enumerate reversed chain islice defaultdict default_rng RandomState Random Generator open StringIO BytesIO"
+    "ContextVar Queue count cycle iter map filter zip enumerate reversed chain islice defaultdict "
+    "default_rng RandomState Random Generator open StringIO BytesIO"
 )
 QUIET_CONTEXTS = frozenset({"suppress", "open", "catch_warnings"})
 EVALUATED_TEXT = frozenset({"query", "eval", "sql", "execute", "SQLContext"})
