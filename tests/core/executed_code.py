@@ -60,9 +60,8 @@ def loaded(sources: Mapping[str, str]) -> Iterator[dict[str, ModuleType]]:
         yield {name: sys.modules[name] for name in names}
     finally:
         sys.meta_path.remove(finder)
-        for name in [
-            n for n in sys.modules if n.partition(".")[0] in {m.partition(".")[0] for m in names}
-        ]:
+        tops = {name.partition(".")[0] for name in names}
+        for name in [found for found in sys.modules if found.partition(".")[0] in tops]:
             del sys.modules[name]
         vars(builtins).update(functions)
         os.environ.clear()

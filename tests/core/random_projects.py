@@ -47,7 +47,8 @@ _TEMPLATES = (
     "def {n}(x=0):\n    x.append({i})\n    return x",
     "def {n}(x=0):\n    global {o}\n    {o} = {e}\n    return {e}",
     "def {n}(x=0):\n    def inner(y=x): return {e}\n    return inner()",
-    "def {n}(x=0):\n    c = [{i}]\n    def inner(y=0):\n        c.append(y)\n        return c\n    return inner",
+    "def {n}(x=0):\n    c = [{i}]\n    def inner(y=0):\n        c.append(y)\n        return c\n"
+    "    return inner",
     "def {n}(x=0):\n    import {m}\n    return {m}.{o}",
     "def {n}(x=0):\n    from {m} import {o} as y\n    return y",
     "def {n}(x=0):\n    try: return {o}\n    except NameError: return {i}",
@@ -60,7 +61,8 @@ _TEMPLATES = (
     "def {n}(fn):\n    {o}.append(fn)\n    return fn",
     "def {n}(fn): return lambda x=0: (fn, {e})",
     "class {n}:\n    v = {e}\n    l = [{i}]\n    def get(self): return {e}",
-    "class {n}:\n    v = {e}\n    def __init__(self, x={i}): self.x = x\n    def set(self, x): self.x = x",
+    "class {n}:\n    v = {e}\n    def __init__(self, x={i}): self.x = x\n"
+    "    def set(self, x): self.x = x",
     "class {n}({o}):\n    w = {e}",
     "class {n}:\n    l = []\n    def __init__(self, x={i}): self.l.append(x)",
     "{n}.v = {e}",

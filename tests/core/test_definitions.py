@@ -28,7 +28,6 @@ def test_null_bytes_are_a_syntax_error() -> None:
         "\x0cx = 1\n\x0c",
         "if True:\n\tx = 1\n",
         "x = '\\udc80'\n",
-        "x = '\ud800'\n" if False else "x = chr(0xd800)\n",
         "x = '\\d'\n",
         "x = 1; y = 2; z = 3",
         "x = 1\r\ny = 2\r\n",

@@ -38,7 +38,7 @@ def test_what_is_taken_over_from_the_codebase_before_changes_no_version(
 ) -> None:
     before, after = before_and_after(edit)
     old, new = codebase(before), codebase(after)
-    updated = old.updated({name: found for name, found in new.modules.items()})
+    updated = old.updated(new.modules)
     for module, definitions in new.modules.items():
         for name in definitions.table:
             assert updated.version(module, name) == new.version(module, name)
