@@ -68,7 +68,7 @@ class Definition:
     imports: frozenset[Target]
     is_value: bool
     eager: bool
-    late_effect: bool
+    late_effect: int
     reads: int
     sensitivity: int
     foreign_readers: frozenset[str]
@@ -182,7 +182,7 @@ def _opaque(module: ModuleText, text_digest: bytes) -> Definitions:
     """A module that is nested too deeply to be parsed: it may define and refer to anything."""
     effects = Definition(
         EFFECTS, "statements", 1, (0,), text_digest, b"", frozenset(), frozenset(),
-        is_value=True, eager=True, late_effect=False, reads=2, sensitivity=TEXT,
+        is_value=True, eager=True, late_effect=0, reads=2, sensitivity=TEXT,
         foreign_readers=frozenset(), changes_arguments=True, sets_attributes=True, caches=True,
         fresh=False, immutable=False, stateful=True,
     )  # fmt: skip
@@ -428,7 +428,7 @@ def _combine(
         is_value=not {s.label for s in own}
         <= {"FunctionDef", "AsyncFunctionDef", "ClassDef", "Import", "ImportFrom"},
         eager=any(s.eager for s in own),
-        late_effect=any(s.late_effect for s in own),
+        late_effect=max(s.late_effect for s in own),
         reads=max(s.reads for s in own),
         sensitivity=max(s.sensitivity for s in own),
         foreign_readers=own[0].foreign_readers.union(*(s.foreign_readers for s in own[1:])),

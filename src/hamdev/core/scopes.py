@@ -101,7 +101,8 @@ class ScopeReader:
         self._names = [t.id for t in targets if isinstance(t, ast.Name)]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             self._names = [node.name]
-        self._effect = self._late_effect = self._dynamic = self._changes_arguments = False
+        self._effect = self._dynamic = self._changes_arguments = False
+        self._late_effect = 0
         self._reads = self._sensitivity = 0
         self._stateful = self._handles = self._sets_attributes = self._caches = False
         self._foreign: set[str] = set()
@@ -377,7 +378,7 @@ class ScopeReader:
             if self._lazy == 0 and (random or EFFECTFUL.match(last)):
                 self._effect = True
             elif root[-1] == last and EFFECTFUL.match(last) and last != "register":
-                self._late_effect = True
+                self._late_effect = max(self._late_effect, 1)
 
     def _method(self, node: ast.Call, func: ast.Attribute) -> None:
         changing = func.attr in CHANGING
@@ -473,6 +474,8 @@ def is_shared(path: Path, how: str) -> bool:
     """
     if how not in (CHANGE, STORE):
         return False
+    if how == STORE and CALLED in path:  # of the result, so without the attribute
+        path = path[: path.index(CALLED) + 1]
     if path[-1] == CALLED:
         return len(path) > 1 and SHARED_RESULT.match(path[-2]) is not None
     return how == STORE or len(path) > 1

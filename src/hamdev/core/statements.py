@@ -100,10 +100,10 @@ class StatementReader(ScopeReader):
             self._uses.add(Use("", path, how, lazy))
             if path[0] in self._imported and is_shared(path, how):
                 self._effect = self._effect or not lazy
-                self._late_effect = self._late_effect or lazy
+                self._late_effect = 2 if lazy else self._late_effect
         for use in self._uses:
             if use.module and use.lazy and is_shared((use.module, *use.path), use.how):
-                self._late_effect = True
+                self._late_effect = 2
         if self._evaluates_text:
             for text in self._texts:
                 for word in WORD.findall(text):
@@ -219,6 +219,8 @@ class StatementReader(ScopeReader):
         if self._scope.kind == "module":
             return
         paths = list(passed(value))
+        if isinstance(target, ast.Subscript | ast.Attribute):  # it holds the value from now on
+            paths = [path for path in paths if path[0] not in self._imported]
         if elements and isinstance(value, ast.Call):
             for argument in value.args:  # `for x in sorted(ITEMS)`: a new list, the same items
                 paths += passed(argument)

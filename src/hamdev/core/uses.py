@@ -65,7 +65,9 @@ class Statement:
         uses: every global name that it refers to.
         eager: it does more than define a function when it is executed.
         effect: executing it may change something outside the names of this module.
-        late_effect: a function in it changes something outside of the project when called.
+        late_effect: what a function in it does outside of the project when called: 1 if its calls
+            may, such as `random.seed`, which counts if it is called at load time; 2 if it changes
+            an object that others see, such as `os.environ`.
         dynamic: it may define names that are not written in it.
         reads: 1 if it may read any name of its module, 2 if of any module.
         sensitivity: 0, DOCS or TEXT.
@@ -90,7 +92,7 @@ class Statement:
     uses: frozenset[Use]
     eager: bool
     effect: bool
-    late_effect: bool
+    late_effect: int
     dynamic: bool
     reads: int
     sensitivity: int

@@ -24,7 +24,7 @@ from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
 from hamdev.core.differences import Difference, Part, differences
 from hamdev.core.graph import components, merkle, reachable, reverse
 from hamdev.core.references import EVERYTHING, MEANING, PYTHON, Key, Links, Resolver
-from hamdev.core.uses import DOCS, TEXT
+from hamdev.core.uses import CALL, DOCS, TEXT
 from hamdev.core.vocabulary import QUIET_READERS
 
 __all__ = ["Codebase", "Difference", "Part", "differences"]
@@ -275,14 +275,31 @@ class Codebase:
             before += [sum(at < p for at in others) for p in definition.positions]
         return repr(before).encode() + entries
 
+    def _is_executed(self, key: Key, definition: Definition, functions: Set[Key]) -> bool:
+        """Whether one of `functions` may be called when a definition is executed.
+
+        Decorators of Hamilton and the like do not call the function that they decorate.
+        """
+        if not definition.eager:
+            return False
+        if definition.kind != "function" or definition.foreign_readers:
+            return True
+        called = {u.path[0] for u in definition.uses if u.how == CALL and not u.lazy}
+        return any(
+            (key[0], name) in functions or (key[0], name + MEANING) in functions for name in called
+        )
+
     def _add_effects(self) -> None:
         found = {(name, EFFECTS) for name, d in self.modules.items() if d.effects is not None}
         late = {(module, name) for module, d in self.modules.items() for name in d.late_effects}
         if late:
             backward = reverse(self._edges)
-            for key in reachable(late, lambda k: backward.get(k, ())):
+            reached = reachable(late, lambda k: backward.get(k, ()))
+            for key in reached:
                 definition = self._definition(key)
-                if key in late or (definition is not None and definition.eager):
+                if definition is not None and (
+                    definition.late_effect > 1 or self._is_executed(key, definition, reached)
+                ):
                     found.add(key)
         found |= self._foreign_changers
         self._edges[ALL_EFFECTS] = frozenset(found)
