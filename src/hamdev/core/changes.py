@@ -36,7 +36,7 @@ class Changes:
             if change.lazy:
                 # When it is called, and with what, is up to those who call it.
                 found = reachable(found, lambda k: self._backward.get(k, ()))
-                found = {key for key in found if key[0]}
+                found = {key for key in found if self._find(key) is not None}
             for target in targets:
                 result.setdefault(target, set()).update(found)
         return result

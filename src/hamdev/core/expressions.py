@@ -12,8 +12,8 @@ from hamdev.core.vocabulary import BUILTINS, COPYING, FRESH_CALLS
 def root_path(node: ast.AST) -> Path | None:
     """The name that an expression starts from, with the attributes that follow directly on it.
 
-    `a.b[0].c` gives `a.b`: the object, a part of which it stands for. A call gives what is called,
-    and CALLED as the last word.
+    `a.b[0].c` gives `a.b.?`: the object, of which it stands for some part. A call gives what is
+    called, and CALLED as the last word.
     """
     words: list[str] = []
     called = False
@@ -25,7 +25,7 @@ def root_path(node: ast.AST) -> Path | None:
                 words.append(attr)
                 node = value
             case ast.Subscript(value=value) | ast.Starred(value=value) | ast.Await(value=value):
-                words = ["?"] if called and isinstance(node, ast.Subscript) else []
+                words = ["?"] if isinstance(node, ast.Subscript) else []
                 node = value
             case ast.Call(func=ast.Name(id="vars"), args=[value]):
                 words = ["__dict__"]
@@ -118,6 +118,21 @@ def defaults(arguments: ast.arguments) -> Iterable[tuple[str, set[Path]]]:
     for name, default in _pairs(arguments):
         if paths := set(passed(default)):
             yield name, paths
+
+
+def copied_first(body: list[ast.stmt]) -> Iterable[str]:
+    """Names that a function begins by replacing with copies of what they stand for."""
+    for statement in body:
+        match statement:
+            case ast.Expr(value=ast.Constant()):
+                continue
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.Call(func=ast.Attribute(attr="copy" | "deepcopy")),
+            ):
+                yield name
+            case _:
+                return
 
 
 def parameters(arguments: ast.arguments) -> list[str]:

@@ -22,6 +22,7 @@ from hamdev.core.uses import (
     CHANGE,
     DOCS,
     GET,
+    HOLD,
     LOAD,
     PASS,
     RETURN,
@@ -58,7 +59,8 @@ class _Scope:
     globals: set[str] = field(default_factory=set)
     nonlocals: set[str] = field(default_factory=set)
     imports: dict[str, set[Target]] = field(default_factory=dict)
-    aliases: dict[str, set[Path]] = field(default_factory=dict)
+    aliases: dict[str, set[Path]] = field(default_factory=dict)  # may be, or be a part of
+    held: dict[str, set[Path]] = field(default_factory=dict)  # may be a part of it
     uses: set[tuple[Path, str, bool]] = field(default_factory=set)
     shared: set[str] = field(default_factory=set)  # class attributes, defaults: mutable, kept
     defaults: dict[str, set[Path]] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class ScopeReader:
             self._names = [node.name]
         self._effect = self._dynamic = self._changes_arguments = False
         self._late_effect = 0
+        self._changes_held = False
         self._reads = self._sensitivity = 0
         self._stateful = self._handles = self._sets_attributes = self._caches = False
         self._foreign: set[str] = set()
@@ -222,6 +225,7 @@ class ScopeReader:
                 self._stateful = True
             if len(path) > (2 if how == STORE else 1):
                 self._changes_arguments = True
+                self._changes_held = True
 
     def _changes_itself(self) -> None:
         """Calling what this statement defines changes it: a registry, a mutable default."""
@@ -386,7 +390,7 @@ class ScopeReader:
             self._use(owner, CHANGE if changing else CALL)
         if changing and self._lazy and isinstance(func.value, ast.Name):  # it holds them now
             for argument in (*node.args, *(k.value for k in node.keywords)):
-                self._scope.aliases.setdefault(func.value.id, set()).update(passed(argument))
+                self._scope.held.setdefault(func.value.id, set()).update(passed(argument))
 
     def _note_text(self, node: ast.Call, method: str) -> None:
         """`frame.query("a > @LIMIT")`, `duckdb.sql("from FRAME")`: names inside a string."""
@@ -448,17 +452,20 @@ def digest_of(parts: list[str]) -> bytes:
 def _with_aliases(scope: _Scope) -> Iterable[tuple[Path, str, bool]]:
     """The uses of a scope; a change of an alias is one of everything that it may stand for too."""
     yield from scope.uses
-    if not scope.aliases:
+    for path in scope.held.get(scope.name, ()):
+        yield path, HOLD, True
+    if not scope.aliases and not scope.held:
         return
     for path, how, lazy in list(scope.uses):
-        if (
-            how not in (CHANGE, STORE, PASS, CALL, GET, RETURN, AUGMENT)
-            or path[0] not in scope.aliases
-        ):
+        if how not in (CHANGE, STORE, PASS, CALL, GET, RETURN, AUGMENT):
             continue
+        # `items[0] = x` changes nothing that `items` holds; `items[0].append(x)` may.
+        deep = how in (PASS, CALL, RETURN) or len(path) > (2 if how == STORE else 1)
         todo, seen = [path[0]], {path[0]}
         while todo:
-            for alias in scope.aliases.get(todo.pop(), ()):
+            name = todo.pop()
+            parts = scope.held.get(name, set()) if deep else set()
+            for alias in scope.aliases.get(name, set()) | parts:
                 if how == AUGMENT and alias[-1] == CALLED:
                     continue
                 yield ((*alias, "?") if how == STORE else alias, how, lazy)

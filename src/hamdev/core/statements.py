@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from hamdev.core.expressions import (
     absolute_base,
+    copied_first,
     defaults,
     freshness,
     is_mutable,
@@ -25,7 +26,9 @@ from hamdev.core.scopes import ScopeReader, atom, digest_of, is_shared
 from hamdev.core.uses import (
     AUGMENT,
     CALL,
+    CHANGE,
     DECORATE,
+    HOLD,
     LOAD,
     PASS,
     RETURN,
@@ -97,6 +100,10 @@ class StatementReader(ScopeReader):
     def _finish(self, node: ast.stmt, opaque: bool = False) -> Statement:
         scope = self._scope
         for path, how, lazy in scope.uses:
+            if how == HOLD:
+                if not self._changes_held:
+                    continue
+                how = CHANGE
             self._uses.add(Use("", path, how, lazy))
             if path[0] in self._imported and is_shared(path, how):
                 self._effect = self._effect or not lazy
@@ -219,17 +226,20 @@ class StatementReader(ScopeReader):
         if self._scope.kind == "module":
             return
         paths = list(passed(value))
-        if isinstance(target, ast.Subscript | ast.Attribute):  # it holds the value from now on
-            paths = [path for path in paths if path[0] not in self._imported]
         if elements and isinstance(value, ast.Call):
             for argument in value.args:  # `for x in sorted(ITEMS)`: a new list, the same items
                 paths += passed(argument)
         if not paths:
             return
+        displays = (ast.List, ast.Tuple, ast.Set, ast.Dict)
+        holds = isinstance(target, ast.Subscript | ast.Attribute) or (
+            isinstance(value, displays) and isinstance(target, ast.Name) and not elements
+        )
         for node in ast.walk(target):
             name = getattr(node, "id", None) or getattr(node, "name", None)
             if isinstance(name, str):
-                self._scope.aliases.setdefault(name, set()).update(paths)
+                kept = self._scope.held if holds else self._scope.aliases
+                kept.setdefault(name, set()).update(paths)
 
     def _match(self, node: ast.Match) -> None:
         self._generic(node, ast.Match)
@@ -366,7 +376,7 @@ class StatementReader(ScopeReader):
         own = parameters(node.args)
         if in_class and own and "staticmethod" not in kinds:
             self._scope.name = own[0]
-        self._scope.parameters.update(own)
+        self._scope.parameters.update(set(own) - set(copied_first(node.body)))
         self._scope.bound.update(own)
         self._type_params(node)
         self._lazy += 1

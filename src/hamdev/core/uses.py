@@ -19,6 +19,7 @@ GET = "get"  # something is looked up in it, which may change what has a default
 STORE = "store"  # an attribute of it is set or deleted
 PASS = "pass"  # handed to a call, which may change it
 AUGMENT = "augment"  # changed in place if it is mutable: `x += y`
+HOLD = "hold"  # kept in an attribute of `self`
 RETURN = "return"  # returned by a function, or a part of it is
 DECORATE = "decorate"  # handed to a decorator, which may change it or keep the function in it
 
