@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from random import Random
 from types import ModuleType
+
+from executed_code import loaded
 
 MODULES = ("zq_a", "zq_b", "zq_c")
 _NAMES = ("p", "q", "r", "s", "t", "abs", "len", "_u")
@@ -48,7 +47,8 @@ _TEMPLATES = (
     "def {n}(x=0):\n    x.append({i})\n    return x",
     "def {n}(x=0):\n    global {o}\n    {o} = {e}\n    return {e}",
     "def {n}(x=0):\n    def inner(y=x): return {e}\n    return inner()",
-    "def {n}(x=0):\n    c = [{i}]\n    def inner(y=0):\n        c.append(y)\n        return c\n    return inner",
+    "def {n}(x=0):\n    c = [{i}]\n    def inner(y=0):\n        c.append(y)\n        return c\n"
+    "    return inner",
     "def {n}(x=0):\n    import {m}\n    return {m}.{o}",
     "def {n}(x=0):\n    from {m} import {o} as y\n    return y",
     "def {n}(x=0):\n    try: return {o}\n    except NameError: return {i}",
@@ -61,7 +61,8 @@ _TEMPLATES = (
     "def {n}(fn):\n    {o}.append(fn)\n    return fn",
     "def {n}(fn): return lambda x=0: (fn, {e})",
     "class {n}:\n    v = {e}\n    l = [{i}]\n    def get(self): return {e}",
-    "class {n}:\n    v = {e}\n    def __init__(self, x={i}): self.x = x\n    def set(self, x): self.x = x",
+    "class {n}:\n    v = {e}\n    def __init__(self, x={i}): self.x = x\n"
+    "    def set(self, x): self.x = x",
     "class {n}({o}):\n    w = {e}",
     "class {n}:\n    l = []\n    def __init__(self, x={i}): self.l.append(x)",
     "{n}.v = {e}",
@@ -150,38 +151,15 @@ def texts(project: Project) -> dict[str, str]:
     return {name: "\n".join(statements) + "\n" for name, statements in project.items()}
 
 
-# -- executing -----------------------------------------------------------------------------------
-
-
-class _Finder(MetaPathFinder, Loader):
-    def __init__(self, sources: Mapping[str, str]) -> None:
-        self._sources = sources
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in self._sources else None
-
-    def exec_module(self, module: ModuleType) -> None:
-        source = self._sources[module.__name__]
-        exec(compile(source, f"<{module.__name__}>", "exec", dont_inherit=True), vars(module))
-
-
 @contextmanager
-def _loaded(sources: Mapping[str, str]) -> Iterator[dict[str, ModuleType]]:
-    finder = _Finder(sources)
+def _shallow() -> Iterator[None]:
+    """Endless recursion, of which random functions have plenty, ends sooner."""
     limit = sys.getrecursionlimit()
-    sys.meta_path.insert(0, finder)
     sys.setrecursionlimit(min(limit, 400))
     try:
-        for name in sources:
-            importlib.import_module(name)
-        yield {name: sys.modules[name] for name in sources}
+        yield
     finally:
         sys.setrecursionlimit(limit)
-        sys.meta_path.remove(finder)
-        for name in sources:
-            sys.modules.pop(name, None)
 
 
 def repaired(project: Project) -> Project:
@@ -192,7 +170,7 @@ def repaired(project: Project) -> Project:
         try:
             for name, text in sources.items():
                 compile(text, f"<{name}>", "exec")
-            with _loaded(sources):
+            with _shallow(), loaded(sources):
                 return project
         except Exception as error:
             if isinstance(error, SyntaxError) and error.lineno is not None:
@@ -222,10 +200,10 @@ def _place(error: Exception) -> tuple[str, int]:
     return found
 
 
-def values(project: Project, deep: bool = True) -> dict[tuple[str, str], str]:
+def values(project: Project) -> dict[tuple[str, str], str]:
     """(module, name) → what a call of that function gives in a process that did nothing else."""
     sources = texts(project)
-    with _loaded(sources) as modules:
+    with _shallow(), loaded(sources) as modules:
         callables = [
             (module, name)
             for module, found in modules.items()
@@ -234,7 +212,7 @@ def values(project: Project, deep: bool = True) -> dict[tuple[str, str], str]:
         ]
     result = {}
     for module, name in callables:
-        with _loaded(sources) as modules:
+        with _shallow(), loaded(sources) as modules:
             result[module, name] = _outcome(vars(modules[module])[name])
     return result
 

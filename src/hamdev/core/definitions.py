@@ -14,17 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from hamdev.core.statements import (
-    CHANGE,
-    DECORATE,
-    STORE,
-    TEXT,
-    Statement,
-    StatementReader,
-    Target,
-    Use,
-    absolute_base,
-)
+from hamdev.core.expressions import absolute_base
+from hamdev.core.statements import StatementReader
+from hamdev.core.uses import CHANGE, DECORATE, STORE, TEXT, Statement, Target, Use
+from hamdev.core.vocabulary import BUILTINS
 
 EFFECTS = "<effects>"
 WHOLE = "*"
@@ -61,8 +54,8 @@ class Definition:
         uses: global names that they refer to.
         imports: what imports bind the name to.
         is_value: it is not bound by `def`, `class` or `import` alone.
-        eager, late_effect, reads, sensitivity, foreign_readers, changes_arguments, fresh,
-            immutable, stateful: as those of a `Statement`.
+        eager, late_effect, reads, sensitivity, foreign_readers, changes_arguments,
+            sets_attributes, caches, fresh, immutable, stateful: as those of a `Statement`.
     """
 
     name: str
@@ -75,11 +68,13 @@ class Definition:
     imports: frozenset[Target]
     is_value: bool
     eager: bool
-    late_effect: bool
+    late_effect: int
     reads: int
     sensitivity: int
     foreign_readers: frozenset[str]
     changes_arguments: bool
+    sets_attributes: bool
+    caches: bool
     fresh: bool
     immutable: bool
     stateful: bool
@@ -187,9 +182,9 @@ def _opaque(module: ModuleText, text_digest: bytes) -> Definitions:
     """A module that is nested too deeply to be parsed: it may define and refer to anything."""
     effects = Definition(
         EFFECTS, "statements", 1, (0,), text_digest, b"", frozenset(), frozenset(),
-        is_value=True, eager=True, late_effect=False, reads=2, sensitivity=TEXT,
-        foreign_readers=frozenset(), changes_arguments=True, fresh=False, immutable=False,
-        stateful=True,
+        is_value=True, eager=True, late_effect=0, reads=2, sensitivity=TEXT,
+        foreign_readers=frozenset(), changes_arguments=True, sets_attributes=True, caches=True,
+        fresh=False, immutable=False, stateful=True,
     )  # fmt: skip
     return Definitions(
         module.name, module.file, module.is_package, {}, effects, (), None, True, True, (),
@@ -357,7 +352,13 @@ class _Table:
             for name, definition in table.items()
             if definition.immutable
         }
-        mutable: set[str] = set()
+        # A function may bind it to something else.
+        mutable = {
+            use.path[0]
+            for statement in self._statements
+            for use in statement.uses
+            if use.how == CHANGE and not use.module
+        } & needs.keys()
         while True:
             new = {
                 name
@@ -376,16 +377,23 @@ class _Table:
             if len(numbers) > 1 and not self._same_import(name, numbers)
         }
         effects = [n for n, statement in enumerate(self._statements) if statement.effect]
-        if not unstable and not effects:
+        stars = any(statement.star for statement in self._statements)
+        handles = any(statement.handles for statement in self._statements)
+        # Used before it is bound, a name means the builtin, what a star import brought, or an
+        # exception that somebody handles.
+        late = self._events.keys() if stars or handles else self._events.keys() & BUILTINS
+        if not unstable and not effects and not late:
             return {}
         tokens: dict[int, bytes] = {}
         for number, statement in enumerate(self._statements):
             if not statement.eager or not statement.uses or statement.label.startswith("Import"):
                 continue
-            seen = sorted(self._reached(statement) & unstable.keys())
+            reached = self._reached(statement)
+            seen = sorted(reached & unstable.keys())
+            early = sorted(n for n in reached & late if self._events[n][0] > number)
             counts = [f"{name}:{sum(n < number for n in unstable[name])}" for name in seen]
             before = sum(n < number for n in effects)
-            tokens[number] = f"{counts}{before}".encode()
+            tokens[number] = f"{counts}{early}{before}".encode()
         return tokens
 
     def _same_import(self, name: str, numbers: list[int]) -> bool:
@@ -420,11 +428,13 @@ def _combine(
         is_value=not {s.label for s in own}
         <= {"FunctionDef", "AsyncFunctionDef", "ClassDef", "Import", "ImportFrom"},
         eager=any(s.eager for s in own),
-        late_effect=any(s.late_effect for s in own),
+        late_effect=max(s.late_effect for s in own),
         reads=max(s.reads for s in own),
         sensitivity=max(s.sensitivity for s in own),
         foreign_readers=own[0].foreign_readers.union(*(s.foreign_readers for s in own[1:])),
         changes_arguments=any(s.changes_arguments for s in own),
+        sets_attributes=any(s.sets_attributes for s in own),
+        caches=any(s.caches for s in own),
         fresh=all(s.fresh or not s.binds for s in own),
         immutable=all(s.immutable for s in own),
         stateful=any(s.stateful for s in own),

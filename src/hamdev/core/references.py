@@ -10,15 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
-from hamdev.core.statements import CALL, CALLED, CHANGE, LOAD, PASS, STORE, Path, Use
+from hamdev.core.uses import CALL, CALLED, CHANGE, GET, LOAD, PASS, STORE, Path, Use
 
 # (module, name). The module is empty for what belongs to none: ("", "numpy") is what is installed
 # outside the project, ("", "*") everything. The name may be WHOLE or EFFECTS.
 Key = tuple[str, str]
 
-# After a name that an import may bind: what it stands for. Uses of the name lead there by themselves, each
-# only to the attributes that it takes.
+# After a name that an import may bind: what it stands for. Uses of the name lead there by
+# themselves, each only to the attributes that it takes.
 MEANING = " ->"
+# Names that a module defines without writing them down; not the module as an object.
+UNWRITTEN = "* ->"
 EVERYTHING: Key = ("", WHOLE)
 PYTHON: Key = ("", "")
 
@@ -97,8 +99,8 @@ class Resolver:
         changes: dict[str, tuple[Change, ...]] = {}
         readers: dict[str, frozenset[Key]] = {}
         for name, definition in table.items():
-            found = set()
-            changed = []
+            found: set[Key] = set()
+            changed: list[Change] = []
             for use in definition.uses:
                 if use.how == LOAD:
                     found |= self._use(module, use)
@@ -119,6 +121,8 @@ class Resolver:
                     *(self.follow(module, (reader,)) for reader in definition.foreign_readers)
                 )
         edges[WHOLE] = self._whole(definitions)
+        if definitions.dynamic:
+            edges[UNWRITTEN] = frozenset({(module, WHOLE)})
         return Links(edges, changes, readers, frozenset(self._consulted))
 
     def _whole(self, definitions: Definitions) -> frozenset[Key]:
@@ -142,31 +146,31 @@ class Resolver:
 
     def _change(self, module: str, use: Use) -> Change | None:
         path, how = use.path, use.how
-        if (how == STORE and len(path) > 1) or path[-1:] == (CALLED,):
+        if how == STORE and len(path) > 1:
+            path = path[:-1]
+        if called := path[-1:] == (CALLED,):
             path = path[:-1]
         found = self.follow(use.module or module, path)
         is_module = any(name == WHOLE and owner for owner, name in found)
-        if is_module and how != STORE:
+        if is_module and how not in (STORE, PASS):
             return None
         targets = frozenset(key for key in found if key[0])
         if how not in (CHANGE, STORE):  # then a name that nobody defines is a builtin function
             targets = frozenset(key for key in targets if self._is_bound(key))
-        if how in (CALL, PASS) and not any(self._is_object(key) for key in targets):
+        if how in (CALL, GET, PASS) and not any(self._is_object(key, how) for key in targets):
             return None
-        return (
-            Change(targets, how, use.lazy, is_module, use.path[-1:] == (CALLED,), len(path) > 1)
-            if targets
-            else None
-        )
+        return Change(targets, how, use.lazy, is_module, called, len(path) > 1) if targets else None
 
-    def _is_object(self, key: Key) -> bool:
-        """Whether a key is a value, or a class whose attributes may be meant."""
+    def _is_object(self, key: Key, how: str) -> bool:
+        """Whether a key is a value, or something else whose attributes may be set."""
         definitions = self._modules.get(key[0])
+        if key[1] == WHOLE:
+            return how == PASS
         definition = definitions.table.get(key[1]) if definitions is not None else None
         return (
             definition is not None
             and not definition.immutable
-            and (definition.is_value or definition.kind == "class")
+            and (definition.is_value or how == PASS)
         )
 
     def _is_bound(self, key: Key) -> bool:
@@ -210,7 +214,9 @@ class Resolver:
                 found.add((module, name))
                 further += [(t.module, t.path + rest) for t in definition.imports]
             bound = self._stars(definitions, name, rest, found, further) or bound
-            if definitions.dynamic or name in _MODULE_ATTRIBUTES:
+            if definitions.dynamic:
+                found.add((module, UNWRITTEN))
+            if name in _MODULE_ATTRIBUTES:
                 found.add((module, WHOLE))
         child = f"{module}.{name}"
         self._consulted.add(child)

@@ -16,25 +16,18 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
 from functools import cached_property
-from typing import Literal
 
+from hamdev.core.changes import Changes
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
+from hamdev.core.differences import Difference, Part, differences
 from hamdev.core.graph import components, merkle, reachable, reverse
-from hamdev.core.references import EVERYTHING, MEANING, PYTHON, Change, Key, Links, Resolver
-from hamdev.core.statements import (
-    CALL,
-    CHANGE,
-    DECORATE,
-    DOCS,
-    PASS,
-    RETURN,
-    QUIET_READERS,
-    STORE,
-    TEXT,
-)
+from hamdev.core.references import EVERYTHING, MEANING, PYTHON, Key, Links, Resolver
+from hamdev.core.uses import CALL, DOCS, TEXT
+from hamdev.core.vocabulary import QUIET_READERS
+
+__all__ = ["Codebase", "Difference", "Part", "differences"]
 
 ALL_EFFECTS: Key = ("", EFFECTS)
 
@@ -120,9 +113,11 @@ class Codebase:
 
     def _resolve(self, previous: Codebase | None) -> dict[str, Links]:
         resolver = Resolver(self.modules, self.outside)
-        if previous is None or previous.modules.keys() != self.modules.keys():
-            stale = set(self.modules)
-        elif previous.outside.keys() != self.outside.keys():
+        if (
+            previous is None
+            or previous.modules.keys() != self.modules.keys()
+            or previous.outside.keys() != self.outside.keys()
+        ):
             stale = set(self.modules)
         else:
             differing = {
@@ -188,7 +183,7 @@ class Codebase:
             for name, found in links.changes.items()
             for change in found
         ]
-        working = _Changes(self.modules, self._edges, changes)
+        working = Changes(self.modules, self._edges, changes)
         changers = working.changers()
         self._foreign_changers = working.foreign_changers()
         if not changers:
@@ -227,9 +222,9 @@ class Codebase:
         return repr(order).encode()
 
     @cached_property
-    def _import_counts(self) -> dict[str, tuple[list[int], list[int]]]:
-        """Module → numbers of the statements in it that import modules of its own circle, and of
-        those that import modules with effects on others.
+    def _import_counts(self) -> dict[str, tuple[list[int], list[int], bytes]]:
+        """Module → numbers of the statements in it that import modules of its own circle, of those
+        that import modules with effects on others, and how its circle is entered.
 
         What is bound before such an import is there when the other module is executed.
         """
@@ -254,27 +249,57 @@ class Codebase:
             own = [at for at, load in definitions.loads if load in circle]
             others = [at for at, load in definitions.loads if load in active and load != name]
             if own or others:
-                counts[name] = (own, others)
+                counts[name] = (own, others, self._entries(circle) if circle else b"")
         return counts
+
+    def _entries(self, circle: Set[str]) -> bytes:
+        """Which modules of a circle of imports are executed first."""
+        first = set()
+        inside = []
+        for name, definitions in sorted(self.modules.items()):
+            loads = [load for _, load in definitions.loads if load in circle]
+            if name in circle:
+                inside.append((name, loads))
+            else:
+                first.update(loads[:1])
+        order = self._import_order if len(first) > 1 else b""
+        return repr((sorted(first), inside)).encode() + order
 
     def _count_imports(self, key: Key) -> bytes:
         definition = self._definition(key)
         if definition is None or key[0] not in self._import_counts:
             return b""
-        own, others = self._import_counts[key[0]]
+        own, others, entries = self._import_counts[key[0]]
         before = [sum(at < p for at in own) for p in definition.positions]
         if definition.eager and definition.uses and definition.kind != "import":
             before += [sum(at < p for at in others) for p in definition.positions]
-        return repr(before).encode()
+        return repr(before).encode() + entries
+
+    def _is_executed(self, key: Key, definition: Definition, functions: Set[Key]) -> bool:
+        """Whether one of `functions` may be called when a definition is executed.
+
+        Decorators of Hamilton and the like do not call the function that they decorate.
+        """
+        if not definition.eager:
+            return False
+        if definition.kind != "function" or definition.foreign_readers:
+            return True
+        called = {u.path[0] for u in definition.uses if u.how == CALL and not u.lazy}
+        return any(
+            (key[0], name) in functions or (key[0], name + MEANING) in functions for name in called
+        )
 
     def _add_effects(self) -> None:
         found = {(name, EFFECTS) for name, d in self.modules.items() if d.effects is not None}
         late = {(module, name) for module, d in self.modules.items() for name in d.late_effects}
         if late:
             backward = reverse(self._edges)
-            for key in reachable(late, lambda k: backward.get(k, ())):
+            reached = reachable(late, lambda k: backward.get(k, ()))
+            for key in reached:
                 definition = self._definition(key)
-                if key in late or (definition is not None and definition.eager):
+                if definition is not None and (
+                    definition.late_effect > 1 or self._is_executed(key, definition, reached)
+                ):
                     found.add(key)
         found |= self._foreign_changers
         self._edges[ALL_EFFECTS] = frozenset(found)
@@ -433,201 +458,3 @@ class Codebase:
         if definition is None:
             return Part(digest, "module" if name == WHOLE else "unbound name", definitions.file, 0)
         return Part(digest, definition.kind, definitions.file, definition.line)
-
-
-class _Changes:
-    """Works out which definitions change which others."""
-
-    def __init__(
-        self,
-        modules: Mapping[str, Definitions],
-        edges: Mapping[Key, frozenset[Key]],
-        changes: list[tuple[Key, Change]],
-    ) -> None:
-        self._modules = modules
-        self._edges = edges
-        self._changes = changes
-        self._backward = reverse(edges)
-
-    def changers(self) -> dict[Key, set[Key]]:
-        """Definition → those that may change the object it stands for."""
-        result: dict[Key, set[Key]] = {}
-        for source, change in self._changes:
-            targets = self._targets(source, change) if change.how != RETURN else None
-            if not targets:
-                continue
-            found = {source}
-            if change.lazy:
-                # When it is called, and with what, is up to those who call it.
-                found = reachable(found, lambda k: self._backward.get(k, ()))
-                found = {key for key in found if key[0]}
-            for target in targets:
-                result.setdefault(target, set()).update(found)
-        return result
-
-    def foreign_changers(self) -> set[Key]:
-        """Those that, as they are executed, change an object that may belong to a library."""
-        return {
-            source
-            for source, change in self._changes
-            if not change.lazy and change.how in (CHANGE, STORE)
-            for key in change.targets
-            if (definition := self._find(key)) is not None
-            and definition.is_value
-            and not definition.fresh
-            and not definition.immutable
-            and any(not k[0] for k in reachable({key}, lambda k: self._edges.get(k, ())))
-        }
-
-    def _targets(self, source: Key, change: Change) -> set[Key]:
-        if change.is_module and change.how == STORE:
-            return self._patched(change)
-        targets: set[Key] = set()
-        for key in self._returned(change.targets) if change.called else change.targets:
-            definition = self._find(key)
-            if key[1] == WHOLE or (definition is not None and definition.immutable):
-                continue
-            if change.called and definition is not None and not definition.is_value:
-                continue  # a new instance, or a function that was not called
-            if definition is None or self._may_change(source, key, definition, change):
-                targets.add(key)
-                if definition is not None and definition.is_value and not definition.fresh:
-                    targets |= self._shared(key)
-        return targets
-
-    def _returned(self, targets: frozenset[Key]) -> set[Key]:
-        """What calls may return: what functions return that is no object of their own making."""
-        found = set(targets)
-        todo = list(targets)
-        while todo:
-            for change in self._returns.get(todo.pop(), ()):
-                new = change.targets - found
-                found |= new
-                todo += new
-        return found
-
-    @cached_property
-    def _returns(self) -> dict[Key, list[Change]]:
-        returns: dict[Key, list[Change]] = {}
-        for source, change in self._changes:
-            if change.how == RETURN:
-                returns.setdefault(source, []).append(change)
-        return returns
-
-    def _patched(self, change: Change) -> set[Key]:
-        """Whoever sets an attribute of a module may mean any of its names."""
-        modules = {module for module, name in change.targets if name == WHOLE}
-        return {key for key in self._edges if key[0] in modules}
-
-    def _may_change(self, source: Key, key: Key, definition: Definition, change: Change) -> bool:
-        how = change.how
-        if how == CALL:
-            return definition.is_value and key in self._stateful
-        if how == PASS:
-            if not definition.is_value and not (change.part and definition.kind == "class"):
-                return False
-            return (key in self._stateful and definition.is_value) or any(
-                other in self._careless for other in self._edges[source] if other != source
-            )
-        if how == DECORATE or definition.is_value:
-            return True
-        return definition.kind in ("class", "function")
-
-    def _shared(self, key: Key) -> set[Key]:
-        """What may be a part of an object, or be the object under another name."""
-        return {
-            found
-            for found in reachable({key}, lambda k: self._edges.get(k, ()))
-            if (definition := self._find(found)) is not None
-            and (definition.is_value or definition.kind == "class")
-            and not definition.immutable
-        }
-
-    @cached_property
-    def _stateful(self) -> set[Key]:
-        return self._leading_to(lambda definition: definition.stateful)
-
-    @cached_property
-    def _careless(self) -> set[Key]:
-        return self._leading_to(lambda definition: definition.changes_arguments)
-
-    def _leading_to(self, predicate: Callable[[Definition], bool]) -> set[Key]:
-        starts = {
-            (module, name)
-            for module, definitions in self._modules.items()
-            for name, definition in definitions.table.items()
-            if predicate(definition)
-        }
-        return reachable(starts, lambda k: self._backward.get(k, ()))
-
-    def _find(self, key: Key) -> Definition | None:
-        definitions = self._modules.get(key[0])
-        if definitions is None:
-            return None
-        return definitions.effects if key[1] == EFFECTS else definitions.table.get(key[1])
-
-
-# -- explanation ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One thing that a version covers.
-
-    Attributes:
-        digest: of its own text alone.
-        kind: `function`, `class`, `constant`, `import`, `statements`, `module`, `package`, …
-        file: where it is; empty outside of the project.
-        line: where it begins; 0 if it has no place.
-    """
-
-    digest: str
-    kind: str
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One part in which two versions differ; its text is for people."""
-
-    change: Literal["added", "removed", "changed"]
-    kind: str
-    module: str
-    name: str
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        place = f" in {self.file}" + (f":{self.line}" if self.line else "") if self.file else ""
-        return f"{self.kind} {self._shown_name()}{place} {self.change}"
-
-    def _shown_name(self) -> str:
-        match self.name:
-            case "":
-                return "version"
-            case "*":
-                return self.module or "of the project"
-            case "<effects>":
-                return "with effects at module level"
-        return self.name
-
-
-def differences(before: Mapping[Key, Part], after: Mapping[Key, Part]) -> list[Difference]:
-    """What two versions differ in, from what each covers (`Codebase.parts`).
-
-    A place is that in `after`; of what was removed, that in `before`. Definitions come first,
-    then what only stands for others, such as a whole module.
-    """
-    found = []
-    for key in before.keys() | after.keys():
-        old, new = before.get(key), after.get(key)
-        if old is not None and new is not None and old.digest == new.digest:
-            continue
-        part = new or old
-        assert part is not None  # the key is from one of them
-        change: Literal["added", "removed", "changed"] = (
-            "changed" if old and new else "added" if new else "removed"
-        )
-        found.append(Difference(change, part.kind, *key, part.file, part.line))
-    return sorted(found, key=lambda d: (d.line == 0, d.file, d.line, d.name))
