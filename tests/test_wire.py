@@ -227,7 +227,7 @@ def test_any_cut_gives_the_same_messages(messages: list[Any], places):
 
 
 def test_commands_come_back_as_they_were():
-    sent = [
+    sent: list[Command] = [
         Run(run=1, revision=2, spec=PipelineSpec(name="a", values=b"\x80pickle", timeout_s=1.5)),
         Cancel(run=1),
     ]

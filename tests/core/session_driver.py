@@ -119,7 +119,7 @@ class Driver:
         self.configure(*(spec(name) for name in names or ("a",)))
         self.ready(1)
         for number, _ in enumerate(names or ("a",), start=1):
-            self.whole_run(number, **(contents or {"a": "A"}))
+            self.whole_run(number, 1, **(contents or {"a": "A"}))
         if spare:
             self.ready(2)
         self.said.clear()

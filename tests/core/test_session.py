@@ -544,6 +544,31 @@ def test_a_save_after_cancel_runs(dev):
     assert [r.run for r in dev.runs_told()] == [2]
 
 
+def test_a_run_stays_outdated_when_its_successor_is_cancelled(dev):
+    running(dev)
+    dev.handle(CancelAsked())
+    dev.seen(a="B")
+    dev.handle(CancelAsked())
+    dev.finished(1, "n")
+    assert dev.node_states() == {"n": "stale"}
+    dev.ended(1, "cancelled")
+    assert dev.outcomes() == [(2, "cancelled"), (1, "cancelled")]
+    assert dev.node_states() == {"n": "stale"}
+    assert dev.session.is_quiet
+
+
+def test_a_cancelled_run_that_read_newer_content_is_dated_by_it(dev):
+    dev.served(a="A", b="B")
+    dev.seen(a="A2")
+    dev.handle(CancelAsked())
+    dev.loaded(2, a="A2", b="B2")
+    dev.planned(2, "n")
+    dev.finished(2, "n")
+    assert (dev.status().nodes["n"].state, dev.status().nodes["n"].revision) == ("fresh", 3)
+    dev.ended(2, "cancelled")
+    assert dev.outcomes() == [(2, "cancelled")]
+
+
 def test_a_timeout_names_the_node_that_took_too_long(dev):
     dev.configure(spec(timeout_s=1.5))
     assert timers(dev.ready()) == [StartTimer("time", 1, 1.5)]

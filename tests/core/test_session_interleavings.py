@@ -57,7 +57,11 @@ FILES = ("a", "b", "common", "helper")
 NAMES = ("a", "b")
 # A pipeline reads its own file and `common`; if its own file says so, `helper` too.
 USES_HELPER = "with helper"
-CONTENTS = st.sampled_from(["1", "2", "3", USES_HELPER, None])
+CONTENTS = st.sampled_from(["1", "2", USES_HELPER, USES_HELPER + " again", None])
+
+
+def uses_helper(content: str | None) -> bool:
+    return content is not None and content.startswith(USES_HELPER)
 
 
 @dataclass
@@ -138,6 +142,10 @@ class World(RuleBasedStateMachine):
                     self.hinted |= files
                 case Publish(published):
                     self.published(published)
+        # Whoever asked for a run may wait for it by its number.
+        for name in self.session.statuses():
+            if (run := self.session.queued_run(name)) is not None:
+                self.runs.setdefault(run, Told())
 
     def end(self, worker: FakeWorker) -> None:
         worker.is_alive = False
@@ -151,7 +159,7 @@ class World(RuleBasedStateMachine):
             self.told_runs += 1
             assert worker.going is None or any(isinstance(r, RunEnded) for r in worker.reports)
             assert not any(isinstance(c, Run) for c in worker.commands)
-            self.runs[command.run] = Told()
+            self.runs.setdefault(command.run, Told())
         # Its process may have ended, and the session not know yet.
         if worker.is_alive:
             worker.commands.append(command)
@@ -178,6 +186,24 @@ class World(RuleBasedStateMachine):
         self.disk[file] = content
         if event and file in self.watched:
             self.hinted.add(file)
+
+    @precondition(lambda self: not self.hashed)
+    @rule(file=st.sampled_from(FILES), content=CONTENTS)
+    def save(self, file: str, content: str | None) -> None:
+        """A write that is known before anything else gets on."""
+        self.write(file, content, event=True)
+        self.settle()
+        self.hand_in()
+
+    @precondition(lambda self: self.session.current_run is not None)
+    @rule(file=st.sampled_from(FILES), content=CONTENTS, cancels_first=st.booleans())
+    def save_and_cancel(self, file: str, content: str | None, cancels_first: bool) -> None:
+        if cancels_first:
+            self.cancel()
+        if not self.hashed:
+            self.save(file, content)
+        if not cancels_first:
+            self.cancel()
 
     @rule()
     def sweep(self) -> None:
@@ -254,11 +280,11 @@ class World(RuleBasedStateMachine):
             case "read":
                 if not going.read:
                     going.read[name] = self.disk[name]
+                    if uses_helper(going.read[name]):
+                        going.read["helper"] = self.disk["helper"]
                     report: Report = Output(run=run, node=None, stream="stdout", text="x")
                 else:
                     going.read["common"] = self.disk["common"]
-                    if going.read[name] == USES_HELPER:
-                        going.read["helper"] = self.disk["helper"]
                     self.runs[run].read = dict(going.read)
                     report = Loaded(run=run, files=dict(going.read), third_party=["numpy"])
             case "plan" if None in going.read.values():
@@ -440,7 +466,7 @@ class World(RuleBasedStateMachine):
                     self.is_of_what_is_on_disk(name, node.run)
 
     def is_of_what_is_on_disk(self, name: str, run: int) -> None:
-        wanted = [name, "common"] + (["helper"] if self.disk[name] == USES_HELPER else [])
+        wanted = [name, "common"] + (["helper"] if uses_helper(self.disk[name]) else [])
         assert self.runs[run].read == {file: self.disk[file] for file in wanted}
 
     def teardown(self) -> None:
@@ -464,7 +490,7 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=150,
+    max_examples=200,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

@@ -154,10 +154,10 @@ class Daemon:
             _MARK: self.mark,
         }
         self.clients: list[Client] = []
-        command = [*_COMMAND, "--project", str(root), "watch", *arguments]
+        self.command = [*_COMMAND, "--project", str(root), "watch", *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command,
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -289,10 +289,9 @@ class Daemon:
             assert status == 0, self.log_text()[-3000:]
             assert self.leftovers() == []
         # Of the daemon itself; those of user code are in log lines.
-        raised = re.search(
-            r"^(Traceback|  \+ Exception Group)[^\r]*", self.log_text(), re.MULTILINE
-        )
-        assert raised is None, raised[0][-3000:]
+        log = self.log_text()
+        raised = re.search(r"^(Traceback|  \+ Exception Group)", log, re.MULTILINE)
+        assert raised is None, log[max(raised.start() - 1500, 0) :][:5000]
 
 
 @contextlib.contextmanager

@@ -157,6 +157,8 @@ class _Current:
     """The run that a worker is executing.
 
     Attributes:
+        outdated: its pipeline had a newer cause, so what it computes is nobody's current value;
+            that stays so if the run for the newer cause is cancelled.
         loaded: what the worker has read for it so far.
         reported: files that the watcher has reported since the run began.
         announced: its `run.started` is out.
@@ -169,6 +171,7 @@ class _Current:
     cause: Cause
     worker: int
     ending: Ending | None = None
+    outdated: bool = False
     time_problem: Problem | None = None
     interrupted: bool = False
     announced: bool = False
@@ -306,7 +309,7 @@ class Session:
         for name in changed:
             self._enqueue(name, event.cause)
         if self._current is not None and self._current.pipeline in before:
-            self._interrupt("superseded")
+            self._supersede(self._current)
         self._watch()
         self._show_project_problems()
 
@@ -362,7 +365,7 @@ class Session:
         queued.clean |= clean
         if self._current is not None and self._current.pipeline == name:
             queued.forced = _all_of(queued.forced, self._current.forced)
-            self._interrupt("superseded")
+            self._supersede(self._current)
 
     def _drop(self, name: str, pipeline: _Pipeline) -> None:
         """Its queued run will not be. Somebody may wait for it by its number, so say so."""
@@ -415,6 +418,10 @@ class Session:
         if spec.timeout_s:
             self._out.append(StartTimer("time", queued.run, spec.timeout_s))
 
+    def _supersede(self, current: _Current) -> None:
+        current.outdated = True
+        self._interrupt("superseded")
+
     def _interrupt(self, ending: Ending) -> None:
         current = self._current
         if current is None or current.ending is not None:
@@ -464,8 +471,8 @@ class Session:
             pipeline.view.end(outcome == "failed", problems)
             if pipeline.queued is not None:
                 pipeline.view.wait()
-            elif outcome == "superseded":
-                # What superseded it was dropped before it began.
+            elif current.outdated:
+                # What made it so was dropped before it began.
                 pipeline.view.mark_stale()
         self._publish_finished(current, outcome, ms)
 
@@ -508,14 +515,14 @@ class Session:
                 case Loaded():
                     if pipeline is not None:
                         self._loaded(current, pipeline, report)
-                case _ if pipeline is None or pipeline.queued or current.ending == "superseded":
-                    self._superseded_run_says(current, pipeline, report)
+                case _ if pipeline is None or current.outdated:
+                    self._outdated_run_says(current, pipeline, report)
                 case Planned():
                     self._planned(current, pipeline, report)
                 case _:
                     self._node(current, pipeline, report)
 
-    def _superseded_run_says(
+    def _outdated_run_says(
         self,
         current: _Current,
         pipeline: _Pipeline | None,
@@ -558,10 +565,10 @@ class Session:
                 current.cause = merged(current.cause, saved(sorted(newer)))
             self._take_in(newer, loaded_by=current.pipeline)
             self._out.append(Look(frozenset(newer)))
-        # A superseded run has a successor, or somebody cancelled that.
-        if doubtful and current.ending != "superseded":
+        # An outdated run has a successor, or somebody cancelled that.
+        if doubtful and not current.outdated:
             self._enqueue(current.pipeline, saved(sorted(doubtful)))
-        if current.ending is None:
+        if not current.outdated:
             current.revision = self.revision
             pipeline.view.date(self.revision)
         third_party = sorted({*self._third_party, *report.third_party})

@@ -32,6 +32,7 @@ from hamdev.wire import (
 _CHUNK = 1 << 16
 # A peer that takes nothing for so long is gone in all but name.
 STUCK_S = 30.0
+LAST_WORDS_S = 0.5
 # Requests of one connection that are answered at a time; more wait in the socket.
 MAX_CONCURRENT = 32
 
@@ -176,7 +177,10 @@ class _Connection:
             self._log.error("a request failed", method=request.method, error=repr(error))
             line = error_line(request.id, RpcError(INTERNAL_ERROR, f"internal error: {error!r}"))
         if request.has_id:
-            await self._answer(line)
+            # Who asks for the daemon's end hears that it comes, although it is coming already.
+            is_last = request.method == "shutdown"
+            with anyio.move_on_after(LAST_WORDS_S if is_last else None, shield=is_last):
+                await self._answer(line)
 
     async def _subscribe(self, request: Request, tasks: TaskGroup) -> None:
         params: Subscribe = convert(Subscribe, request.params)

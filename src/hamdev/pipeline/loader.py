@@ -191,7 +191,8 @@ class Project:
                 self.generation = generation
                 self._undo_patch()
                 if isinstance(error, ModuleNotFoundError) and error.name:
-                    self._missing.update(self._folder.candidate_files(error.name))
+                    for name in self._names_missing_with(error.name):
+                        self._missing.update(self._folder.candidate_files(name))
                 self._note_read()
                 self._step_back(before)
                 raise
@@ -357,6 +358,12 @@ class Project:
                 source = getattr(module.__loader__, "source", None)
                 if isinstance(source, Source):
                     self._finder.read.setdefault(name, source)
+
+    def _names_missing_with(self, missing: str) -> set[str]:
+        """`missing` and what is imported from below it: its folder alone may make it a package."""
+        read = list(self._finder.read.items())
+        names = {name for item in read for name in self._reloading.scan(*item).names}
+        return {missing, *(name for name in names if name.startswith(missing + "."))}
 
     def _is_others(self, module: ModuleType) -> bool:
         return finder_of(module) not in (None, self._finder)
