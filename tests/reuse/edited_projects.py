@@ -21,6 +21,7 @@ _HELPERS = ("constant", "dict", "derived", "function", "default", "cached", "clo
 _MORE_HELPERS = ("subclass", "enum", "dataclass", "method user", "partial")
 _NODES = ("plain", "plain", "plain", "small", "when", "parameterize", "fields", "file", "input")
 _MORE_NODES = ("config", "inject", "pipe", "does", "record", "mutable", "tagged", "check")
+_EAGER = ("derived", "default", "subclass", "method user", "partial", "inject", "pipe", "does", "record")
 
 
 @dataclass
@@ -194,9 +195,11 @@ class EditedProject:
         }
         if module in NODE_MODULES:
             lines.add("from hamilton import function_modifiers as fm")
+        eager = {u for item in items if item.kind in _EAGER for u in item.uses}
         for used in {u for item in items for u in item.uses if u.module != module}:
             owner = used.module
-            match self._style(module, used):
+            style = self._style(module, used)
+            match "from" if style == "inside" and used in eager else style:
                 case "from":
                     lines.add(f"from {owner} import {used.name}")
                 case "from as":
@@ -237,10 +240,6 @@ class EditedProject:
             if used.module != item.module and self._style(item.module, used) == "inside"
         )
 
-    def _eager(self, item: Item) -> str:
-        """Imports that must be there before a definition that is executed at once."""
-        return self._inside(item).replace("    ", "")
-
     def _definition(self, item: Item) -> str:
         name, n = item.name, item.number
         used = [self._name(u, item.module) for u in item.uses]
@@ -255,12 +254,12 @@ class EditedProject:
             case "dict":
                 return f"{name} = {{'k': {n}, 'l': [{n}, 2]}}"
             case "derived":
-                return f"{self._eager(item)}{name} = {used[0]} * {n}"
+                return f"{name} = {used[0]} * {n}"
             case "function":
                 return f"def {name}(x: int) -> int:\n{doc}{inside}    return x + {total}"
             case "default":
                 return (
-                    f"{self._eager(item)}def {name}(x: int, k: int = {used[0]}) -> int:\n"
+                    f"def {name}(x: int, k: int = {used[0]}) -> int:\n"
                     f"{doc}    return x + k + {n}"
                 )
             case "cached":
@@ -277,17 +276,17 @@ class EditedProject:
                 )
             case "subclass":
                 return (
-                    f"{self._eager(item)}class {name}({used[0]}):\n{doc}"
+                    f"class {name}({used[0]}):\n{doc}"
                     f"    def m(self, x):\n        return super().m(x) + {n}"
                 )
             case "method user":
-                return f"{self._eager(item)}{name} = {used[0]}().m({n})"
+                return f"{name} = {used[0]}().m({n})"
             case "enum":
                 return f"class {name}(Enum):\n{doc}    A = {n}\n    B = 2"
             case "dataclass":
                 return f"@dataclass\nclass {name}:\n{doc}    v: int\n    w: int = {n}"
             case "partial":
-                return f"{self._eager(item)}{name} = partial({used[0]}, {n})"
+                return f"{name} = partial({used[0]}, {n})"
             case "doer":
                 return (
                     f"def {name}(**given: int) -> int:\n{doc}"
@@ -305,7 +304,6 @@ class EditedProject:
         value = (
             "def _v(x):\n    return getattr(x, 'v', x) if not isinstance(x, (dict, list)) else 1\n"
         )
-        eager = self._eager(item)
         inside = textwrap.indent(value, "    ") + inside
 
         def function(result: str, decorator: str = "", extra: str = "", suffix: str = "") -> str:
@@ -346,25 +344,24 @@ class EditedProject:
                 return function("int", extra="level: int") + f"    return {body} + level"
             case "inject":
                 return (
-                    f"{eager}@fm.inject(k=fm.value({used[-1]}))\n"
+                    f"@fm.inject(k=fm.value({used[-1]}))\n"
                     + function("int", extra="k: int")
                     + f"    return {body} + k"
                 )
             case "pipe":
                 first = takes[0]
                 return (
-                    f"{eager}@fm.pipe_input(fm.step({used[-1]}).named('s', namespace='{name}'))\n"
+                    f"@fm.pipe_input(fm.step({used[-1]}).named('s', namespace='{name}'))\n"
                     + function("int").replace(f"{first}: object", f"{first}: int")
                     + f"    return {body}"
                 )
             case "does":
                 given = ", ".join(f"{t}: int" for t in takes)
-                return f"{eager}@fm.does({used[-1]})\ndef {name}({given}) -> int:\n    pass"
+                return f"@fm.does({used[-1]})\ndef {name}({given}) -> int:\n    pass"
             case "record":
                 record = used[-1]
                 return (
-                    f"{eager}"
-                    + function(record if "." not in record else "object")
+                    function(record if "." not in record else "object")
                     + f"    made = {record}({body})\n"
                     + f"    assert type(made) is {record}\n    return made"
                 )

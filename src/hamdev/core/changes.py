@@ -12,7 +12,11 @@ from hamdev.core.uses import CALL, CHANGE, DECORATE, GET, PASS, RETURN, STORE
 
 
 class Changes:
-    """Works out which definitions change which others."""
+    """Works out which definitions change which others.
+
+    Attributes:
+        by_calls: definition → those whose functions may change it; known after `changers`.
+    """
 
     def __init__(
         self,
@@ -24,6 +28,7 @@ class Changes:
         self._edges = edges
         self._changes = changes
         self._backward = reverse(edges)
+        self.by_calls: dict[Key, set[Key]] = {}
 
     def changers(self) -> dict[Key, set[Key]]:
         """Definition → those that may change the object it stands for."""
@@ -34,6 +39,8 @@ class Changes:
                 continue
             found = {source}
             if change.lazy:
+                for target in targets:
+                    self.by_calls.setdefault(target, set()).add(source)
                 # When it is called, and with what, is up to those who call it.
                 found = reachable(found, lambda k: self._backward.get(k, ()))
                 found = {key for key in found if self._find(key) is not None}

@@ -27,6 +27,7 @@ class PlannedNode:
         inputs: the nodes and outside values that it takes.
         never_reused: why its value is never reused; empty if it may be.
         ignored: inputs whose values do not count.
+        state: names of the module-level objects that its functions see and some functions change.
     """
 
     name: str
@@ -34,6 +35,7 @@ class PlannedNode:
     inputs: tuple[str, ...]
     never_reused: str = ""
     ignored: frozenset[str] = frozenset()
+    state: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ def plan(
 ) -> dict[str, Step]:
     """A step for each node, in the order of `nodes`.
 
+    Nodes that share state all run if one of them does: each may see what the others do to it.
+
     Args:
         nodes: all nodes that the wanted ones need, each after its inputs.
         known: node name → what is remembered of it.
@@ -97,6 +101,47 @@ def plan(
         explain: tells what changed in the code of a node.
         find: looks for an older value that was made from exactly the present inputs.
     """
+    forced = dict(forced)
+    while True:
+        steps = _plan_once(nodes, known, outside, wanted, forced, explain, find)
+        joining = _joining(nodes, steps, forced)
+        if not joining:
+            return steps
+        forced |= joining
+
+
+def _joining(
+    nodes: Sequence[PlannedNode], steps: Mapping[str, Step], forced: Mapping[str, Because]
+) -> dict[str, Because]:
+    """Nodes that have to run for sure, since others that share state with them run."""
+    found: dict[str, Because] = {}
+    sharing: dict[str, list[PlannedNode]] = {}
+    for node in nodes:
+        for state in node.state:
+            sharing.setdefault(state, []).append(node)
+    for state, members in sorted(sharing.items()):
+        running = [node.name for node in members if steps[node.name].action == "run"]
+        if len(members) == 1 or not running:
+            continue
+        for node in members:
+            step = steps[node.name]
+            if node.name in forced or (step.action == "run" and step.is_certain):
+                continue
+            other = next((name for name in running if name != node.name), members[0].name)
+            text = f"it shares {state!r}, which changes while nodes run, with {other!r}, which runs"
+            found[node.name] = Because(kind="state", name=other, text=text)
+    return found
+
+
+def _plan_once(
+    nodes: Sequence[PlannedNode],
+    known: Mapping[str, Known],
+    outside: Mapping[str, bytes],
+    wanted: Collection[str],
+    forced: Mapping[str, Because],
+    explain: Explain,
+    find: Find,
+) -> dict[str, Step]:
     tokens: dict[str, bytes | None] = dict(outside)
     steps: dict[str, Step] = {}
     used = dict(known)
@@ -118,7 +163,9 @@ def may_find(
     node: PlannedNode, tokens: Mapping[str, bytes | None], forced: Mapping[str, Because]
 ) -> bool:
     """Whether an older value of the node may be used, and all its inputs are known."""
-    return node.name not in forced and not node.never_reused and not _open_inputs(node, tokens)
+    if node.name in forced or node.never_reused or node.state:
+        return False
+    return not _open_inputs(node, tokens)
 
 
 def _why(step: Step) -> str:

@@ -39,6 +39,9 @@ class Codebase:
         modules: module name → its definitions. Namespace packages need not be given.
         outside: import name of something installed outside the project → a token that changes
             when that changes, such as a distribution's version. The name "" stands for Python.
+
+    Attributes:
+        changed_by_calls: definition → those whose functions may change it when they are called.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Codebase:
         self.outside = dict(outside)
         self._orders: dict[Key, bytes] = {}
         self._foreign_changers: set[Key] = set()
+        self.changed_by_calls: dict[Key, set[Key]] = {}
         self._outward: set[Key] = set()
         self._links = self._resolve(_previous)
         self._edges = self._all_edges(_previous)
@@ -108,6 +112,27 @@ class Codebase:
             for found in reachable(starts, lambda k: self._edges.get(k, ()))
             if not found[1].endswith(MEANING)
         }
+
+    def dependents(self, keys: Iterable[Key]) -> set[Key]:
+        """`keys`, and everything whose version covers one of them."""
+        return reachable(keys, lambda key: self._reversed.get(key, ()))
+
+    def users(self, key: Key) -> set[Key]:
+        """The definitions that refer to `key`."""
+        return {
+            (module, name)
+            for module, links in self._links.items()
+            for name, found in links.edges.items()
+            if key in found
+        }
+
+    def key(self, module: str, name: str) -> Key:
+        """Where the version of `name` starts from."""
+        return self._key(module, name)
+
+    @cached_property
+    def _reversed(self) -> dict[Key, list[Key]]:
+        return reverse(self._edges)
 
     # -- the graph ----------------------------------------------------------------------------
 
@@ -185,6 +210,7 @@ class Codebase:
         ]
         working = Changes(self.modules, self._edges, changes)
         changers = working.changers()
+        self.changed_by_calls = working.by_calls
         self._foreign_changers = working.foreign_changers()
         if not changers:
             return

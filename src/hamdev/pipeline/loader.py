@@ -14,11 +14,14 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from hamdev.core.references import Key
 from hamdev.core.versions import Codebase
 from hamdev.errors import ModuleMissingError
 from hamdev.pipeline.finder import ProjectFinder, finder_of, forget_listings
@@ -34,6 +37,7 @@ from hamdev.pipeline.patching import (
 )
 from hamdev.pipeline.reloading import Reloading, ReloadMode
 from hamdev.pipeline.sources import Source, SourceLoader
+from hamdev.pipeline.state import ModuleState
 
 __all__ = ["Project", "ReloadMode"]
 
@@ -54,6 +58,8 @@ class Project:
         generation: grows whenever a module was executed again as a whole, so that its classes and
             functions are other objects than before.
         whole_because: why the last load in the mode `patch` executed modules as a whole.
+        state: what functions of the modules change while they run.
+        token_of: a token that tells whether an object has changed; None if that cannot be told.
     """
 
     def __init__(self, root: Path, pipelines_dir: str = "pipelines") -> None:
@@ -68,8 +74,11 @@ class Project:
         self._codebase: Codebase | None = None
         self._states: dict[str, Loaded] = {}
         self._patch: Patch | None = None
+        self._anticipated: _Anticipated | None = None
         self.generation = 0
         self.whole_because = ""
+        self.state = ModuleState()
+        self.token_of: Callable[[Any], bytes | None] = lambda value: None
 
     def __repr__(self) -> str:
         return f"Project({str(self.root)!r})"
@@ -202,6 +211,27 @@ class Project:
 
     # -- patching -----------------------------------------------------------------------------
 
+    def anticipate(self, entries: Sequence[Entry]) -> None:
+        """Work out ahead what loading `entries` in the mode `patch` is going to need.
+
+        It reads and parses, and changes nothing that anybody can see. What was worked out is used
+        if the files still hold the same when they are loaded.
+
+        Raises:
+            NotPatchableError: they will have to be loaded as a whole.
+            Exception: loading them will raise it too.
+        """
+        if self._codebase is None:
+            return
+        with _loading_lock, self.active():
+            before = self._finder.read
+            self._finder.read = {}
+            try:
+                plan = self._plan(entries)
+            finally:
+                self._finder.read = before
+            self._anticipated = plan
+
     def _import_patched(self, entries: Sequence[Entry]) -> list[ModuleType]:
         """The modules for `entries`, patched if that can be done, else reloaded as a whole."""
         self._patch = None
@@ -234,19 +264,32 @@ class Project:
         """
         if self._codebase is None:
             raise NotPatchableError("nothing has been loaded yet")
+        plan = self._plan(entries)
+        patch = self._patch = plan.patch
+        patch.apply(self._modules, self._states)
+        return {n: source for n, source in plan.changed.items() if n not in self._modules}
+
+    def _plan(self, entries: Sequence[Entry]) -> _Anticipated:
+        """What to execute again; taken from what was anticipated if that is still right."""
+        assert self._codebase is not None
         starts = [e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries]
         reached, changed = self._reached(starts)
+        outside = self._outside({**self._sources, **changed})
+        renewed = self.state.changed(self.token_of)
+        known, self._anticipated = self._anticipated, None
+        if (
+            known is not None
+            and known.codebase is self._codebase
+            and known.reached == reached
+            and known.changed == changed
+            and known.outside == outside
+            and known.renewed == renewed
+        ):
+            return known
         patch = plan_patch(
-            self._codebase,
-            self._states,
-            changed,
-            self._outside({**self._sources, **changed}),
-            reached,
-            self._definer,
+            self._codebase, self._states, changed, outside, reached, self._definer, renewed
         )
-        self._patch = patch
-        patch.apply(self._modules, self._states)
-        return {name: source for name, source in changed.items() if name not in self._modules}
+        return _Anticipated(self._codebase, reached, changed, outside, renewed, patch)
 
     def _reached(self, starts: Sequence[str]) -> tuple[set[str], dict[str, Source]]:
         """The project's modules that `starts` lead to, and those texts that are new among them."""
@@ -304,6 +347,10 @@ class Project:
         for name, source in self._sources.items():
             if name not in self._states:
                 self._states[name] = first_load(name, source, self._codebase, self._definer)
+        if patch is not None:
+            self.state.note_renewed(patch.renewed)
+        layouts = {name: state.layout for name, state in self._states.items()}
+        self.state.note(self._codebase, layouts, self.token_of)
 
     # -- loading as a whole -------------------------------------------------------------------
 
@@ -471,6 +518,18 @@ class Project:
             if error.name and (name == error.name or name.startswith(error.name + ".")):
                 return False
             raise
+
+
+@dataclass(frozen=True)
+class _Anticipated:
+    """A patch, and all that it was worked out from."""
+
+    codebase: Codebase
+    reached: set[str]
+    changed: Mapping[str, Source]
+    outside: Mapping[str, str]
+    renewed: set[Key]
+    patch: Patch
 
 
 @contextlib.contextmanager

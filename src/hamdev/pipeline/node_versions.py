@@ -10,6 +10,7 @@ from hamilton.node import Node
 from hamdev.core.references import Key
 from hamdev.core.versions import Codebase, Difference, Part, differences
 from hamdev.pipeline.composition import Producer
+from hamdev.pipeline.state import ModuleState
 
 NEVER_TAG = "hamdev.reuse"
 _BEHAVIOR_TAG = "cache.behavior"  # what Hamilton's @cache(behavior=…) leaves on a node
@@ -23,6 +24,7 @@ class NodeVersions:
         producers: node name → where it comes from.
         config: Hamilton's config.
         config_token: a digest of one config value.
+        state: of the loaded modules.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class NodeVersions:
         producers: Mapping[str, Producer],
         config: Mapping[str, Any],
         config_token: Callable[[Any], bytes],
+        state: ModuleState,
     ) -> None:
         self._codebase = codebase
         self._producers = producers
         self._config = config
         self._config_token = config_token
+        self._state = state
         self._by_producer: dict[tuple[str, str], str] = {}
 
     def version(self, node: Node) -> str:
@@ -60,6 +64,24 @@ class NodeVersions:
         for name, token in self._config_parts(producer).items():
             found["", f"config {name}"] = Part(token, "config value", "", 0)
         return found
+
+    def state(self, node: Node) -> frozenset[Key]:
+        """The module-level objects that the node's code sees and that functions change."""
+        producer = self._producers[node.name]
+        found = self._state.of(self._codebase.key(producer.module, producer.name))
+        for function in node.originating_functions or ():
+            if function is not producer.function:
+                found |= self._state.of(self._codebase.key(*_home(function)))
+        return found
+
+    @property
+    def has_state(self) -> bool:
+        """Whether functions of the project change any module-level object."""
+        return bool(self._state)
+
+    def may_spread(self, state: Key) -> bool:
+        """Whether values that are handed on may change it."""
+        return self._state.may_spread(state, self._codebase)
 
     def never_reused(self, node: Node) -> str:
         """Why the value of a node is never to be reused; empty if it may be."""

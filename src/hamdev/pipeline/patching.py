@@ -10,13 +10,14 @@ same object. Where they do not, nothing is patched and the caller reloads as a w
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from hamdev.core.definitions import EFFECTS, Definitions, ModuleText, read_definitions
+from hamdev.core.references import Key
 from hamdev.core.versions import Codebase
 from hamdev.pipeline.sources import Source, prime_linecache
 from hamdev.pipeline.statements import Layout, TopLevel, read_layout
@@ -52,6 +53,7 @@ class Patch:
         removed: module name → names to take out.
         moved: module name → what only stands elsewhere in the file now, as (before, after).
         bound: module name → the names that are bound anew or taken out, as star imports see it.
+        renewed: what is executed again since it holds objects that functions have changed.
     """
 
     codebase: Codebase
@@ -60,6 +62,7 @@ class Patch:
     removed: dict[str, set[str]] = field(default_factory=dict)
     moved: dict[str, list[tuple[TopLevel, TopLevel]]] = field(default_factory=dict)
     bound: dict[str, set[str]] = field(default_factory=dict)
+    renewed: set[Key] = field(default_factory=set)
     _namespaces: dict[str, dict[str, Any]] = field(default_factory=dict)
     _codes: list[tuple[FunctionType, CodeType]] = field(default_factory=list)
 
@@ -154,6 +157,7 @@ def plan_patch(
     outside: Mapping[str, str],
     reached: Iterable[str],
     definer: Definer,
+    renewed: Collection[Key] = (),
 ) -> Patch:
     """What to execute so that loaded modules are as their present texts say.
 
@@ -164,6 +168,7 @@ def plan_patch(
         outside: what is installed beside the project, as `Codebase` takes it.
         reached: modules that matter; others may stay behind.
         definer: reads texts.
+        renewed: definitions whose objects have changed while functions ran; they are made anew.
 
     Raises:
         NotPatchableError: the change cannot be told apart exactly enough.
@@ -172,7 +177,7 @@ def plan_patch(
     read = {name: definer.read(name, source) for name, source in changed.items()}
     texts: dict[str, Definitions | None] = {name: found for name, (found, _) in read.items()}
     after = codebase.updated(texts, outside if outside != codebase.outside else None)
-    patch = Patch(after, {})
+    patch = Patch(after, {}, renewed=after.dependents(renewed) if renewed else set())
     order = _in_order(reached, after)
     for name in order:
         if name not in before:
@@ -183,7 +188,9 @@ def plan_patch(
         source = changed.get(name, known.source)
         layout = read[name][1] if name in read else known.layout
         starred = _starred(definitions, patch)
-        if source is known.source and versions == known.versions and not starred:
+        has_state = any((name, n) in patch.renewed for n in versions) if patch.renewed else False
+        is_same = source is known.source and versions == known.versions
+        if is_same and not starred and not has_state:
             continue
         patch.loaded[name] = Loaded(source, layout, versions)
         _compare(name, known, patch.loaded[name], starred, patch)
@@ -260,9 +267,12 @@ def _compare(
         raise NotPatchableError(f"a statement of {name!r} with effects has changed")
     if known.layout.flags != new.layout.flags:
         raise NotPatchableError(f"the __future__ imports of {name!r} have changed")
-    if known.layout.unusual() != new.layout.unusual():
+    if known.layout.unusual != new.layout.unusual:
         raise NotPatchableError(f"a statement of {name!r} that does more than bind has changed")
     stale = {n for n, version in new.versions.items() if known.versions.get(n) != version}
+    stale |= {n for n in new.versions if (name, n) in patch.renewed}
+    if EFFECTS in stale:
+        raise NotPatchableError(f"a statement of {name!r} with effects sees what has changed")
     removed = known.versions.keys() - new.versions.keys()
     for gone in (removed | stale) & old_names.keys():
         if not all(statement.is_plain for statement in old_names[gone]):

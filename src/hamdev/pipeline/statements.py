@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import CodeType
 
 
@@ -58,6 +59,17 @@ class Layout:
                 found.setdefault(name, []).append(statement)
         return found
 
+    @cached_property
+    def globals(self) -> dict[str, set[str]]:
+        """Definition → the names that functions in it bind by `global`."""
+        found: dict[str, set[str]] = {}
+        for statement in self.statements:
+            for node in ast.walk(statement.node):
+                if isinstance(node, ast.Global) and statement.names:
+                    found.setdefault(statement.names[0], set()).update(node.names)
+        return found
+
+    @cached_property
     def unusual(self) -> list[str]:
         """What the statements say that are not plain; equal for equal meaning."""
         return [ast.dump(s.node) for s in self.statements if not s.is_plain]

@@ -16,7 +16,6 @@ from typing import Any
 from hamdev.content import content_digest
 from hamdev.core.plan import Step
 from hamdev.core.references import Key
-from hamdev.core.versions import Codebase
 from hamdev.errors import InputError
 from hamdev.messages import (
     Because,
@@ -38,6 +37,7 @@ from hamdev.messages import (
 )
 from hamdev.pipeline.composition import Composition
 from hamdev.pipeline.executors import opened
+from hamdev.pipeline.loader import Project
 from hamdev.pipeline.manager import PipelineManager, Prepared, async_builder, build_sync
 from hamdev.pipeline.node_versions import NodeVersions
 from hamdev.pipeline.observe import Recalled
@@ -85,6 +85,9 @@ class Execution:
         self._output = output
         self.keeping = Keeping(store, keep_slower_than_s, self._token_of)
         self._reads = FileReads(self._is_code)
+        manager.project.token_of = lambda value: fingerprint(
+            value, partial(_identity, manager.project)
+        )
         self._compositions: dict[str, Composition] = {}
         self._generation = 0
         self._written: dict[str, set[str]] = {}
@@ -216,17 +219,17 @@ class Execution:
                 composition.producers,
                 graph.config,
                 lambda value: fingerprint(value, _no_version) or unique_token(),
+                self._manager.project.state,
             ),
             memory=self._memory,
             reads=self._reads,
-            version_of=partial(_version_of, codebase),
+            version_of=partial(_version_of, self._manager.project),
             objects=_object_of,
             keeping=self.keeping,
         )
 
     def _token_of(self, value: Any) -> bytes:
-        codebase = self._manager.project.codebase
-        return fingerprint(value, partial(_version_of, codebase)) or unique_token()
+        return fingerprint(value, partial(_version_of, self._manager.project)) or unique_token()
 
     def _known_files(self, pipeline: str) -> dict[str, str | None]:
         """The data files that remembered values were made from, and what they hold now."""
@@ -414,8 +417,9 @@ def _plan_step(step: Step) -> PlanStep:
     return PlanStep(node=step.node, action=step.action, because=step.because)
 
 
-def _version_of(codebase: Codebase, thing: Any) -> str | None:
+def _version_of(project: Project, thing: Any) -> str | None:
     """The code version of a class or function, if it is the project's."""
+    codebase = project.codebase
     module = getattr(thing, "__module__", None)
     if not isinstance(module, str) or module not in codebase.modules:
         return None
@@ -426,7 +430,16 @@ def _version_of(codebase: Codebase, thing: Any) -> str | None:
     if found is not thing and getattr(found, "__wrapped__", None) is not thing:
         # Not what goes by that name now, so nothing is known of its code.
         return unique_token().hex()
-    return codebase.version(module, name)
+    # What was executed again for the sake of state is the same code, but not the same class.
+    renewed = project.state.renewed.get((module, name.partition(".")[0]), 0)
+    return codebase.version(module, name) + (f" {renewed}" if renewed else "")
+
+
+def _identity(project: Project, thing: Any) -> str | None:
+    """Stands for a class or function of the project, as long as nothing is executed again."""
+    if getattr(thing, "__module__", None) not in project.codebase.modules:
+        return None
+    return None if "<" in getattr(thing, "__qualname__", "<") else str(id(thing))
 
 
 def _no_version(thing: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import FunctionType
 from typing import Any
@@ -80,6 +81,8 @@ class RunReuse:
             )
             for node in nodes
         }
+        if versions.has_state:
+            self._note_state()
         self._tokens: dict[str, bytes | None] = {
             name: self._token(value)[0] for name, value in outside.items()
         }
@@ -220,7 +223,8 @@ class RunReuse:
             parts=partial(self._versions.parts, self._nodes[name]),
         )
         self._memory.keep(self._pipeline, name, remembered)
-        self._keeping.keep(planned, remembered)
+        if not planned.state:
+            self._keeping.keep(planned, remembered)
         self.ran.append(name)
         return remembered, before is None or before.token != token
 
@@ -263,6 +267,27 @@ class RunReuse:
             remembered.parts = remembered.parts()
 
     # -- details ------------------------------------------------------------------------------
+
+    def _note_state(self) -> None:
+        """Let the plan know which nodes may see what others do to module-level objects."""
+        states: dict[str, frozenset[Key]] = {}
+        members: dict[Key, list[str]] = {}
+        for name, node in self._nodes.items():
+            own = self._versions.state(node)
+            for taken in node.input_types:
+                own |= {s for s in states.get(taken, ()) if self._versions.may_spread(s)}
+            states[name] = own
+            for state in own:
+                members.setdefault(state, []).append(name)
+        for name, own in states.items():
+            if own:
+                # With another company it may see something else.
+                company = sorted({other for state in own for other in members[state]})
+                self._planned[name] = replace(
+                    self._planned[name],
+                    version=f"{self._planned[name].version} {company}",
+                    state=frozenset(".".join(state) for state in own),
+                )
 
     def _token(self, value: Any) -> tuple[bytes, bool]:
         found = fingerprint(value, self._version_of)
