@@ -10,6 +10,7 @@ Run as a script, this is the process that the others are forked from.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import pickle
@@ -124,7 +125,7 @@ def _judged(arguments: Mapping[str, Any]) -> dict[str, Any]:
     judge = _Judge()
     manager = PipelineManager(Path.cwd())
     manager.project.install()
-    config = RunConfig(**arguments["config"])
+    config = RunConfig(**pickle.loads(base64.b64decode(arguments["config"])))
     merged = manager.configure(arguments["pipeline"], config, {})
     error = ""
     try:
