@@ -124,8 +124,12 @@ class Project:
         return files
 
     def attempted_sources(self) -> list[Source]:
-        """The texts that the last load read, whether or not it succeeded."""
-        return list(self._finder.read.values())
+        """The texts that the last load read, whether or not it succeeded, and those before it."""
+        return list({**self._sources, **self._finder.read}.values())
+
+    def on_read(self, function: Callable[[Source], None]) -> None:
+        """Let `function` know of each text right before it is executed, which may never end."""
+        self._finder.on_read = function
 
     def third_party_imports(self) -> list[str]:
         """Names of the modules outside the project that its modules import, and that are loaded."""
@@ -202,7 +206,6 @@ class Project:
                 if isinstance(error, ModuleNotFoundError) and error.name:
                     for name in self._names_missing_with(error.name):
                         self._missing.update(self._folder.candidate_files(name))
-                self._note_read()
                 self._step_back(before)
                 raise
             self._commit(before, modules, entries)
@@ -379,7 +382,10 @@ class Project:
         modules: Sequence[ModuleType],
         entries: Sequence[Entry],
     ) -> None:
-        self._note_read()
+        if self._patch is None:
+            self._note_read()
+        # A patch has read all that these entries reach. What else is loaded may have changed or
+        # gone since, and says nothing of these entries.
         self._modules = {
             name: module
             for name, module in list(sys.modules.items())

@@ -18,6 +18,7 @@ from hamdev.core.plan import Step
 from hamdev.core.references import Key
 from hamdev.errors import InputError
 from hamdev.messages import (
+    Anticipate,
     Because,
     Loaded,
     NodeBlocked,
@@ -42,8 +43,10 @@ from hamdev.pipeline.manager import PipelineManager, Prepared, async_builder, bu
 from hamdev.pipeline.node_versions import NodeVersions
 from hamdev.pipeline.observe import Recalled
 from hamdev.pipeline.run_config import RunConfig
+from hamdev.pipeline.sources import Source
 from hamdev.worker.channel import Channel
 from hamdev.worker.fingerprint import fingerprint
+from hamdev.worker.fingerprint_libraries import NoFingerprintError
 from hamdev.worker.interruption import RunCancelled
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, unique_token
@@ -93,6 +96,8 @@ class Execution:
         self._written: dict[str, set[str]] = {}
         self._protected = Protected()
         self._finished: RunReuse | None = None
+        self._run: int | None = None
+        manager.project.on_read(self._report_read)
 
     async def run(self, command: Run) -> None:
         """Execute a run to its end; its last report is `RunEnded`, whatever happens."""
@@ -101,6 +106,7 @@ class Execution:
         load_problems: list[Problem] = []
         problems: list[Problem] = []
         self._output.begin(command.run)
+        self._run = command.run
         self._finished = None
         try:
             if command.clean:
@@ -127,6 +133,14 @@ class Execution:
                 problems=problems,
             )
         )
+
+    def anticipate(self, command: Anticipate) -> None:
+        """Work out ahead what the run that is likely to come next needs to know."""
+        config = _run_config(command.spec)
+        try:
+            self._manager.project.anticipate([*config.additional_modules, command.spec.name])
+        except Exception:
+            return  # the run will find the same, and say it
 
     def tidy(self, command: Run, is_wanted: Callable[[], bool]) -> None:
         """What can wait until a run has been reported; it stops as soon as another is wanted."""
@@ -250,6 +264,12 @@ class Execution:
                 third_party=project.third_party_imports(),
             )
         )
+
+    def _report_read(self, source: Source) -> None:
+        """Tell of a text before it is executed: if it never ends, its next save is to be seen."""
+        if self._run is not None:
+            files: dict[str, str | None] = {source.file: source.sha256}
+            self._channel.send(Loaded(run=self._run, files=files, third_party=[]))
 
     def _describe(self, command: Run) -> Describe:
         project = self._manager.project
@@ -427,9 +447,11 @@ def _version_of(project: Project, thing: Any) -> str | None:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    if found is not thing and getattr(found, "__wrapped__", None) is not thing:
-        # Not what goes by that name now, so nothing is known of its code.
-        return unique_token().hex()
+    is_nameless = "<" in name  # the fingerprint knows what to make of those
+    if not is_nameless and not (
+        thing is found or thing is getattr(found, "__wrapped__", None)
+    ):
+        raise NoFingerprintError(f"{name} is not what goes by that name now")
     # What was executed again for the sake of state is the same code, but not the same class.
     renewed = project.state.renewed.get((module, name.partition(".")[0]), 0)
     return codebase.version(module, name) + (f" {renewed}" if renewed else "")
