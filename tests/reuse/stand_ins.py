@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import sys
 from typing import Any
 
@@ -65,4 +66,4 @@ def _text(value: Any) -> str:
     if type(value).__module__.startswith("pandas"):
         frame = value.to_frame() if hasattr(value, "to_frame") else value
         return f"{type(value).__name__}\n{frame.to_csv()}{getattr(frame, 'dtypes', '')}"
-    return f"{type(value).__name__} {value!r}"
+    return re.sub(r" at 0x[0-9a-f]+", "", f"{type(value).__name__} {value!r}")
