@@ -206,6 +206,15 @@ class Preload(_Tagged, frozen=True, kw_only=True):
     modules: list[str]
 
 
+class Anticipate(_Tagged, frozen=True, kw_only=True):
+    """A file of this pipeline was written; a run is likely to come as soon as it has settled.
+
+    What a run needs and what is no user code (reading, parsing, planning) can be done now.
+    """
+
+    spec: PipelineSpec
+
+
 class Fetch(_Tagged, frozen=True, kw_only=True):
     """Give a node's value in a format; over `inline_bytes` as a file in `folder`."""
 
@@ -217,7 +226,7 @@ class Fetch(_Tagged, frozen=True, kw_only=True):
     inline_bytes: int
 
 
-Command = Run | Cancel | Preload | Fetch
+Command = Run | Cancel | Preload | Anticipate | Fetch
 
 
 # -- worker → daemon -----------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from hamdev.core.session_messages import (
     Contents,
     ContentsSeen,
     EndWorker,
+    FilesWritten,
     GraceOver,
     Instruction,
     Look,
@@ -51,6 +52,7 @@ from hamdev.core.session_messages import (
 )
 from hamdev.core.snapshot import PipelineView
 from hamdev.messages import (
+    Anticipate,
     Cancel,
     Cause,
     Event,
@@ -83,6 +85,7 @@ __all__ = [
     "CancelAsked",
     "ContentsSeen",
     "EndWorker",
+    "FilesWritten",
     "GraceOver",
     "Instruction",
     "Look",
@@ -266,6 +269,8 @@ class Session:
                 if self._current is not None:
                     self._current.reported |= contents.keys()
                 self._take_in(contents)
+            case FilesWritten(files):
+                self._anticipate(files)
             case WorkerSaid(worker, report):
                 self._report(worker, report)
             case WorkerLost():
@@ -327,6 +332,14 @@ class Session:
         for name, pipeline in self._pipelines.items():
             if name != loaded_by and (files := sorted(changed & pipeline.files)):
                 self._enqueue(name, saved(files))
+
+    def _anticipate(self, files: Sequence[str]) -> None:
+        """Nothing is decided by it; an idle worker can get ready for the run that may come."""
+        if self._worker is None or self._current is not None:
+            return
+        for pipeline in self._pipelines.values():
+            if not pipeline.files.isdisjoint(files):
+                self._out.append(Tell(self._worker, Anticipate(spec=pipeline.spec)))
 
     def _new_revision(self, files: Sequence[str] | None) -> None:
         self.revision += 1

@@ -36,6 +36,13 @@ class ContentsSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesWritten:
+    """These files were just written and have not settled yet; they may hold what they held."""
+
+    files: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSaid:
     """A report from a worker."""
 
@@ -97,6 +104,7 @@ SessionEvent = (
     PipelinesConfigured
     | SettingsProblemChanged
     | ContentsSeen
+    | FilesWritten
     | WorkerSaid
     | WorkerLost
     | GraceOver

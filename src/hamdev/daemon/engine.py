@@ -16,6 +16,7 @@ from hamdev.config import Options, PipelineSettings, Settings, apply_options, pa
 from hamdev.core.session import (
     ContentsSeen,
     EndWorker,
+    FilesWritten,
     GraceOver,
     Instruction,
     Look,
@@ -82,7 +83,11 @@ class Engine:
         self._values = values
         watch = settings.watch
         self._watcher = Watcher(
-            watch.settle_ms / 1e3, watch.sweep_ms / 1e3, self._contents_seen, log.logger
+            watch.settle_ms / 1e3,
+            watch.sweep_ms / 1e3,
+            self._contents_seen,
+            log.logger,
+            lambda files: self.hand_in(FilesWritten(files)),
         )
         self._workers = Workers(
             project, watch.pipelines_dir, settings.memory, self.hand_in, log.logger

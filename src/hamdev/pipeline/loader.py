@@ -75,6 +75,8 @@ class Project:
         self._states: dict[str, Loaded] = {}
         self._patch: Patch | None = None
         self._anticipated: _Anticipated | None = None
+        self._settled: _Settled | None = None
+        self._was_settled = False
         self.generation = 0
         self.whole_because = ""
         self.state = ModuleState()
@@ -360,6 +362,9 @@ class Project:
     def _step_in(self) -> dict[str, ModuleType]:
         """Make sys.modules hold this project's modules; return what it held before."""
         before = dict(sys.modules)
+        self._was_settled = self._is_settled()
+        if self._was_settled:
+            return before
         tops = [name for name, module in before.items() if "." not in name and module is not None]
         shadowing = {name for name in tops if self._is_shadowed(name, before[name])}
         for name, module in before.items():
@@ -368,7 +373,18 @@ class Project:
             if name.partition(".")[0] in shadowing or self._is_others(module):
                 del sys.modules[name]
         sys.modules.update(self._modules)
+        if sys.modules == before:
+            doubtful = {n for n in tops if self._may_be_shadowed(n, before[n])}
+            self._settled = _Settled(before, doubtful)
         return before
+
+    def _is_settled(self) -> bool:
+        """Whether sys.modules is as it was when looking at all of it led to nothing."""
+        settled = self._settled
+        if settled is None or sys.modules != settled.modules:
+            self._settled = None
+            return False
+        return not any(self._is_shadowed(n, settled.modules[n]) for n in settled.doubtful)
 
     def _step_back(self, before: Mapping[str, ModuleType]) -> None:
         for name, module in list(sys.modules.items()):
@@ -382,15 +398,12 @@ class Project:
         modules: Sequence[ModuleType],
         entries: Sequence[Entry],
     ) -> None:
+        if not self._was_settled or sys.modules != before:
+            self._modules = self._present_modules()
         if self._patch is None:
-            self._note_read()
-        # A patch has read all that these entries reach. What else is loaded may have changed or
-        # gone since, and says nothing of these entries.
-        self._modules = {
-            name: module
-            for name, module in list(sys.modules.items())
-            if module is not None and finder_of(module) is self._finder
-        }
+            # A patch has read all that these entries reach. What else is loaded may have changed or
+            # gone since, and says nothing of these entries.
+            self._note_read(self._modules)
         known = {**self._sources, **self._finder.read}
         self._sources = {name: known[name] for name in self._modules if name in known}
         self._reloading.note_absent(self._sources)
@@ -405,18 +418,18 @@ class Project:
             ):
                 sys.modules[name] = module
 
-    def _note_read(self) -> None:
-        for name, module in list(sys.modules.items()):
-            if module is not None and finder_of(module) is self._finder:
-                source = getattr(module.__loader__, "source", None)
-                if isinstance(source, Source):
-                    self._finder.read.setdefault(name, source)
+    def _present_modules(self) -> dict[str, ModuleType]:
+        return {
+            name: module
+            for name, module in list(sys.modules.items())
+            if module is not None and finder_of(module) is self._finder
+        }
 
-    def _names_missing_with(self, missing: str) -> set[str]:
-        """`missing` and what is imported from below it: its folder alone may make it a package."""
-        read = list(self._finder.read.items())
-        names = {name for item in read for name in self._reloading.scan(*item).names}
-        return {missing, *(name for name in names if name.startswith(missing + "."))}
+    def _note_read(self, modules: Mapping[str, ModuleType]) -> None:
+        for name, module in modules.items():
+            source = getattr(module.__loader__, "source", None)
+            if isinstance(source, Source):
+                self._finder.read.setdefault(name, source)
 
     def _is_others(self, module: ModuleType) -> bool:
         return finder_of(module) not in (None, self._finder)
@@ -425,16 +438,27 @@ class Project:
         """Whether `present` stands, under this name, where this project's own module would be."""
         if (finder := finder_of(present)) is not None:
             return finder is not self._finder
+        if not self._may_be_shadowed(name, present) or (ours := self._folder.path_of(name)) is None:
+            return False
         theirs: str | None = getattr(present, "__file__", None)
-        libraries = (sys.prefix + os.sep, sys.base_prefix + os.sep)
-        if theirs is not None and theirs.startswith(libraries):
-            return False
-        ours = self._folder.path_of(name)
-        if ours is None or name in sys.stdlib_module_names:
-            return False
         if theirs is None:
             return hasattr(present, "__path__") and not self._folder.holds_any(present.__path__)
         return os.path.realpath(theirs) != os.path.realpath(ours)
+
+    def _may_be_shadowed(self, name: str, present: ModuleType) -> bool:
+        """Whether a file that appears in the project's folder would take the place of `present`."""
+        if name in sys.stdlib_module_names or finder_of(present) is not None:
+            return False
+        theirs: str | None = getattr(present, "__file__", None)
+        return theirs is None or not theirs.startswith(
+            (sys.prefix + os.sep, sys.base_prefix + os.sep)
+        )
+
+    def _names_missing_with(self, missing: str) -> set[str]:
+        """`missing` and what is imported from below it: its folder alone may make it a package."""
+        read = list(self._finder.read.items())
+        names = {name for item in read for name in self._reloading.scan(*item).names}
+        return {missing, *(name for name in names if name.startswith(missing + "."))}
 
     # -- entries → modules --------------------------------------------------------------------
 
@@ -524,6 +548,19 @@ class Project:
             if error.name and (name == error.name or name.startswith(error.name + ".")):
                 return False
             raise
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """A sys.modules that needed no change to hold this project's modules, and no others'.
+
+    Attributes:
+        modules: a copy.
+        doubtful: top-level modules whose place a file in the project's folder could take.
+    """
+
+    modules: dict[str, ModuleType]
+    doubtful: set[str]
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,8 @@ class Reloading:
             if file is None or not self._folder.owns(file):
                 return None
             return _read(file)
-        elsewhere = Path(known.file).with_suffix("") / "__init__.py"
-        if elsewhere.is_file() or not Path(known.file).is_file():
+        elsewhere = known.file.removesuffix(".py") + os.sep + "__init__.py"
+        if os.path.isfile(elsewhere) or not os.path.isfile(known.file):  # noqa: PTH113 - many files
             raise NotPatchableError(f"{name!r} is found elsewhere by now")
         if any(self._folder.path_of(absent) for absent in self._absent.get(name, ())):
             raise NotPatchableError(f"a module that {name!r} tried to import has appeared")

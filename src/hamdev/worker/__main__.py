@@ -22,7 +22,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from hamdev.messages import Cancel, Fetch, Interrupted, Preload, Ready, Run
+from hamdev.messages import Anticipate, Cancel, Fetch, Interrupted, Preload, Ready, Run
 from hamdev.worker.channel import Channel
 
 
@@ -82,7 +82,7 @@ class Worker:
         store = Store(options.keep_in, options.disk_max_bytes)
         slower_than_s = options.keep_slower_than_ms / 1e3
         self._execution = Execution(manager, channel, self._memory, output, store, slower_than_s)
-        self._commands: queue.SimpleQueue[Run | Preload] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Run | Preload | Anticipate] = queue.SimpleQueue()
         self._fetches: queue.SimpleQueue[Fetch] = queue.SimpleQueue()
 
     def serve(self) -> None:
@@ -101,6 +101,8 @@ class Worker:
                 command = self._commands.get()
                 if isinstance(command, Preload):
                     _preload(command.modules)
+                elif isinstance(command, Anticipate):
+                    self._execution.anticipate(command)
                 else:
                     runner.run(self._run(command), context=contextvars.copy_context())
                     self._execution.tidy(command, lambda: not self._commands.empty())
@@ -137,7 +139,7 @@ class Worker:
                 case Run():
                     self._interruption.expect(command.run)
                     self._commands.put(command)
-                case Preload():
+                case Preload() | Anticipate():
                     self._commands.put(command)
         # The daemon is gone; children of user code would outlive it.
         os.killpg(os.getpgid(0), signal.SIGKILL)

@@ -448,9 +448,7 @@ def _version_of(project: Project, thing: Any) -> str | None:
     for part in name.split("."):
         found = getattr(found, part, None)
     is_nameless = "<" in name  # the fingerprint knows what to make of those
-    if not is_nameless and not (
-        thing is found or thing is getattr(found, "__wrapped__", None)
-    ):
+    if not is_nameless and not (thing is found or thing is getattr(found, "__wrapped__", None)):
         raise NoFingerprintError(f"{name} is not what goes by that name now")
     # What was executed again for the sake of state is the same code, but not the same class.
     renewed = project.state.renewed.get((module, name.partition(".")[0]), 0)
