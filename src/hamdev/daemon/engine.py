@@ -198,6 +198,7 @@ class Engine:
                 case StartTimer():
                     self._tasks.start_soon(self._time, instruction)
                 case Watch(files):
+                    self._log.logger.debug("watching", files=sorted(files))
                     self._watcher.watch({*files, self._settings_file})
                 case Look(files):
                     self._tasks.start_soon(self._watcher.look, files)

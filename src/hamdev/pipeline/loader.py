@@ -79,6 +79,7 @@ class Project:
         self._was_settled = False
         self.generation = 0
         self.whole_because = ""
+        self._expected: set[str] = set()
         self.state = ModuleState()
         self.token_of: Callable[[Any], bytes | None] = lambda value: None
 
@@ -188,6 +189,8 @@ class Project:
                 says which pipeline module it came from.
         """
         with _loading_lock, self.active():
+            if reload == "patch":
+                self._take_in_late_imports()
             self._finder.read, self._missing = {}, set()
             forget_listings(self._folder)
             before = self._step_in()
@@ -212,7 +215,7 @@ class Project:
                 raise
             self._commit(before, modules, entries)
             if reload == "patch":
-                self._commit_patch()
+                self._commit_patch(entries)
 
     # -- patching -----------------------------------------------------------------------------
 
@@ -229,6 +232,7 @@ class Project:
         if self._codebase is None:
             return
         with _loading_lock, self.active():
+            self._take_in_late_imports()
             before = self._finder.read
             self._finder.read = {}
             try:
@@ -236,6 +240,26 @@ class Project:
             finally:
                 self._finder.read = before
             self._anticipated = plan
+
+    def _take_in_late_imports(self) -> None:
+        """Know what nodes have imported while they ran, and from which text."""
+        if self._codebase is None:
+            return
+        late: dict[str, Source] = {}
+        for name in self._finder.read.keys() - self._modules.keys():
+            module = sys.modules.get(name)
+            if module is None or finder_of(module) is not self._finder:
+                continue
+            loader = getattr(module.__spec__, "loader", None)
+            if isinstance(loader, SourceLoader) and loader.source is not None:
+                late[name] = loader.source
+        if not late:
+            return
+        read = {name: self._definer.read(name, source)[0] for name, source in late.items()}
+        self._codebase = self._codebase.updated(read)
+        for name, source in late.items():
+            self._modules[name], self._sources[name] = sys.modules[name], source
+            self._states[name] = first_load(name, source, self._codebase, self._definer)
 
     def _import_patched(self, entries: Sequence[Entry]) -> list[ModuleType]:
         """The modules for `entries`, patched if that can be done, else reloaded as a whole."""
@@ -281,6 +305,7 @@ class Project:
         reached, changed = self._reached(starts)
         outside = self._outside({**self._sources, **changed})
         renewed = self.state.changed(self.token_of)
+        self._expected = reached
         known, self._anticipated = self._anticipated, None
         if (
             known is not None
@@ -311,8 +336,10 @@ class Project:
             if source is None:
                 continue
             reached.add(name)
-            self._finder.read[name] = source
-            if self._sources.get(name) is not source:
+            if self._sources.get(name) is source:
+                self._finder.read[name] = source
+            else:
+                self._finder.record(name, source)
                 changed[name] = source
             if self._reloading.scan(name, source).dynamic:
                 todo += self._modules
@@ -335,18 +362,29 @@ class Project:
             self._patch.undo(self._modules, self._states)
             self._patch = None
 
-    def _commit_patch(self) -> None:
+    def _expected_sources(self, entries: Sequence[Entry]) -> Mapping[str, Source]:
+        """The texts of modules that are not loaded, and that functions may import."""
+        try:
+            starts = [e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries]
+            return self._reached(starts)[1]
+        except (NotPatchableError, SyntaxError):
+            return {}
+
+    def _commit_patch(self, entries: Sequence[Entry]) -> None:
         patch, self._patch = self._patch, None
-        self._definer.keep(self._sources)
-        outside = self._outside(self._sources)
         if patch is not None:
-            gone = {name: None for name in patch.codebase.modules if name not in self._sources}
+            kept = self._sources.keys() | self._expected
+            gone = {name: None for name in patch.codebase.modules if name not in kept}
             self._codebase = patch.codebase.updated(gone) if gone else patch.codebase
             self._states.update(patch.loaded)
+            self._definer.keep(self._sources)
         else:
-            read = {name: self._definer.read(name, s)[0] for name, s in self._sources.items()}
-            self._codebase = Codebase(read, outside)
+            # What functions import when they are called belongs to what they mean.
+            sources = {**self._expected_sources(entries), **self._sources}
+            read = {name: self._definer.read(name, s)[0] for name, s in sources.items()}
+            self._codebase = Codebase(read, self._outside(sources))
             self._states = {}
+            self._definer.keep(sources)
         for name in self._states.keys() - self._sources.keys():
             del self._states[name]
         for name, source in self._sources.items():
