@@ -163,7 +163,7 @@ def below(made: int) -> int:
         [
             E("return 1", "return 3", "made below"),
             E("return 2", "return 4", ""),
-            E("mode='a'", "mode='c'", ""),
+            E("mode='b'", "mode='c'", ""),
         ],
         {"mode": "a"},
     ),

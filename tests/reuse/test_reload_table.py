@@ -143,13 +143,13 @@ def test_a_removed_name_is_an_error_and_comes_back(
     worker.check(worker.run())
     project.write("b.py", "def f():\n    return X\n")
     found = worker.run()
-    worker.check(found)
+    worker.check(found, may_fail=True)
     assert set(found.failed) == {"seen"}
     assert found.ran == []
     project.write("b.py", "X = 1\ndef g():\n    return X\n")
     found = worker.run()
     assert [problem.kind for problem in found.problems] == ["import"]
-    worker.check(found)
+    worker.check(found, may_fail=True)
     project.write("b.py", "X = 1\ndef f():\n    return X\n")
     found = worker.run()
     worker.check(found)

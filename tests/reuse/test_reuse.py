@@ -33,11 +33,11 @@ SETUP = "RATE = 2\ndef scaled(x):\n    return x * RATE\n"
 def edit(project: ProjectOnDisk, worker: WorkerProcess) -> Callable[..., Ran]:
     """Writes files, runs, and checks everything that is served."""
 
-    def edit(*, breaks: bool = False, **texts: str) -> Ran:
+    def edit(*, breaks: bool = False, fails: bool = False, **texts: str) -> Ran:
         for name, text in texts.items():
             project.write(name if name == "main" else f"{name}.py", text)
         found = worker.run()
-        worker.check(found)
+        worker.check(found, may_fail=breaks or fails)
         assert bool(found.problems) == breaks, found.problems
         return found
 
@@ -108,7 +108,7 @@ class TestWhatRuns:
 
     def test_a_node_that_fails_and_is_repaired(self, edit: Callable[..., Ran]) -> None:
         edit(main=PIPELINE, setup=SETUP)
-        found = edit(main=PIPELINE.replace("return 10", "return 1 / 0"))
+        found = edit(fails=True, main=PIPELINE.replace("return 10", "return 1 / 0"))
         assert set(found.failed) == {"root"}
         assert found.blocked == {"middle", "leaf", "side"}
         assert edit(main=PIPELINE).ran == []
@@ -276,7 +276,7 @@ def is_nothing(nothing: object) -> list:
         edit(main=text)
         moved = "# one\n" * 7 + text.replace("def a()", "# more\ndef a()")
         edit(main=moved)
-        found = edit(main=moved.replace("return 2", "return _helper(1)"))
+        found = edit(fails=True, main=moved.replace("return 2", "return _helper(1)"))
         failed = found.failed["b"]
         assert failed.traceback is not None
         assert 'raise ValueError("told")' in failed.traceback

@@ -235,9 +235,15 @@ class WorkerProcess:
         values = {node: shown(pickled) for node, pickled in judged["values"].items()}
         return Judgement(values, judged["failed"], judged["error"])
 
-    def check(self, found: Ran, volatile: frozenset[str] = frozenset()) -> Judgement:
-        """Everything that is served is what a new process computes, but for `volatile` nodes."""
+    def check(
+        self, found: Ran, volatile: frozenset[str] = frozenset(), *, may_fail: bool = False
+    ) -> Judgement:
+        """Everything that is served is what a new process computes, but for `volatile` nodes.
+
+        What fails has to fail in a new process too, and only if it may.
+        """
         judged = self.oracle()
+        assert may_fail or found.outcome == "ok", found
         if judged.error:
             assert found.problems, f"a new process cannot load this: {judged.error}"
             return judged

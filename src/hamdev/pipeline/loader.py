@@ -128,7 +128,8 @@ class Project:
 
     def attempted_sources(self) -> list[Source]:
         """The texts that the last load read, whether or not it succeeded, and those before it."""
-        return list({**self._sources, **self._finder.read}.values())
+        others = {name: s for name, s in self._sources.items() if name not in self._finder.read}
+        return [*self._finder.read.values(), *others.values()]
 
     def on_read(self, function: Callable[[Source], None]) -> None:
         """Let `function` know of each text right before it is executed, which may never end."""

@@ -13,6 +13,8 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
+from msgspec import structs
+
 from hamdev.content import content_digest
 from hamdev.core.plan import Step
 from hamdev.core.references import Key
@@ -207,7 +209,7 @@ class Execution:
                 modules=[module.__name__ for module in prepared.modules],
                 final_vars=prepared.final_vars,
                 nodes=places,
-                plan=[_plan_step(step) for step in steps.values()],
+                plan=[_plan_step(step, places) for step in steps.values()],
                 blocked=blocked,
                 warnings=_warnings(prepared),
                 restored=reuse.restored(),
@@ -279,7 +281,10 @@ class Execution:
         project = self._manager.project
         if path.startswith(str(project.root / ".hamdev")):
             return True
-        return path.endswith(".py") and any(s.file == path for s in project.sources.values())
+        if not path.endswith(".py"):
+            return False
+        texts = (*project.sources.values(), *project.attempted_sources())
+        return any(source.file == path for source in texts)
 
     # -- executing ----------------------------------------------------------------------------
 
@@ -433,8 +438,18 @@ def _forced(command: Run, ordered: Sequence[str]) -> dict[str, Because]:
     return dict.fromkeys(names, because)
 
 
-def _plan_step(step: Step) -> PlanStep:
-    return PlanStep(node=step.node, action=step.action, because=step.because)
+def _plan_step(step: Step, places: Mapping[str, NodePlace]) -> PlanStep:
+    because = step.because
+    if step.action == "run":
+        # A reason without a place of its own is shown at the node that it speaks of.
+        because = [
+            reason
+            if reason.file
+            else structs.replace(reason, file=place.file, line=place.line)
+            for reason in because
+            for place in (places.get(reason.name or "") or places[step.node],)
+        ]
+    return PlanStep(node=step.node, action=step.action, because=because)
 
 
 def _version_of(project: Project, thing: Any) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import sys
 import sysconfig
 import threading
@@ -25,6 +26,9 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
 _MAX_PATH = 1024
 _NOT_DATA = ("/dev/", "/proc/", "/sys/", "<")
+_MAX_JOINED = 2000
+_ASKING = frozenset({"exists", "isfile", "is_file", "isdir", "is_dir", "stat", "getmtime"})
+_PATH_LIKE = re.compile(r"[^\s:*?]*\w+\.\w{1,8}")
 _QUOTED = re.compile(r"""['"]([^'"\n]{1,1024})['"]""")
 
 
@@ -72,10 +76,12 @@ class Accesses:
 
     Attributes:
         read: path → what it was when it was opened.
+        opened: paths that were seen to be opened; the others only go by their names.
         written: paths that it wrote, or may have written.
     """
 
     read: dict[str, Signature | None] = field(default_factory=dict)
+    opened: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
 
 
@@ -90,6 +96,7 @@ class FileReads:
         self._is_code = is_code
         self._running: dict[str, Accesses] = {}
         self._written: set[str] = set()
+        self._changing: set[tuple[str, str]] = set()
         paths = sysconfig.get_paths()
         libraries = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
         self._ignored = (*_NOT_DATA, *(f"{os.path.realpath(p)}{os.sep}" for p in libraries))
@@ -113,14 +120,19 @@ class FileReads:
         if accesses is None:
             return {}
         for path in candidates:
-            # Nobody says who wrote it meanwhile; most likely the node that has its name.
-            if path in accesses.read and signature(path) != accesses.read[path]:
+            if path not in accesses.read or path in accesses.opened:
+                continue
+            # Nobody says who wrote it meanwhile. What changes whenever the node runs is its own.
+            has_changed = signature(path) != accesses.read[path]
+            if has_changed and (node, path) in self._changing:
                 accesses.written.add(path)
+            elif has_changed:
+                self._changing.add((node, path))
         self._written |= accesses.written
         return {
             path: _state(path, found, path in self._written)
             for path, found in accesses.read.items()
-            if path not in accesses.written
+            if path not in accesses.written and not self._is_code(path)  # imported just now
         }
 
     @property
@@ -153,6 +165,8 @@ class FileReads:
         text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # see `_file`
         if text.startswith(self._ignored) or "__pycache__" in text or self._is_code(text):
             return
+        if _is_special(text):
+            return
         node = current_node.get()
         # In a thread of the user's own, any node that runs may be the one.
         known = self._running.get(node) if node is not None else None
@@ -162,6 +176,16 @@ class FileReads:
                 accesses.written.add(text)
             else:
                 accesses.read.setdefault(text, signature(text))
+                accesses.opened.add(text)
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is a pipe, a socket or a device: what comes out of it is no content."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116  # asked at every `open` of a user's
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _state(path: str, found: Signature | None, is_written: bool) -> FileState:
@@ -175,7 +199,9 @@ def _state(path: str, found: Signature | None, is_written: bool) -> FileState:
 def candidate_paths(
     function: Any, constants: Iterable[Any], inputs: Mapping[str, Any]
 ) -> frozenset[str]:
-    """Existing files that a node may read without Python noticing.
+    """Files that a node may read, or ask for, without Python noticing.
+
+    They exist, or the code asks whether files do. A name beside that of a folder may be one in it.
 
     Args:
         function: the node's own function.
@@ -185,19 +211,39 @@ def candidate_paths(
     texts: set[str] = set()
     for value in (function, *constants, *inputs.values()):
         _collect(value, texts)
-    found: set[str] = set()
+    asks = any(
+        isinstance(value, FunctionType) and not _ASKING.isdisjoint(_names(value.__code__))
+        for value in (function, *constants)
+    )
+    pieces = set(texts)
     for text in texts:
-        pieces = {text, *_QUOTED.findall(text)} if "'" in text or '"' in text else {text}
-        found |= {path for piece in pieces if (path := _file(piece)) is not None}
+        if "'" in text or '"' in text:
+            pieces.update(_QUOTED.findall(text))
+    pieces = {piece for piece in pieces if 0 < len(piece) <= _MAX_PATH and "\0" not in piece}
+    found = {path for piece in pieces if (path := _file(piece, asks)) is not None}
+    folders = [piece for piece in pieces if piece.strip("./") and os.path.isdir(piece)]  # noqa: PTH112
+    if folders and len(folders) * len(pieces) <= _MAX_JOINED:
+        joined = (f"{folder}/{piece.lstrip('/')}" for folder in folders for piece in pieces)
+        found |= {path for piece in joined if (path := _file(piece, False)) is not None}
     return frozenset(found)
 
 
-def _file(text: str) -> str | None:
-    if not 0 < len(text) <= _MAX_PATH or "\0" in text or not ("." in text or "/" in text):
+def _file(text: str, asks: bool) -> str | None:
+    if not ("." in text or "/" in text):
         return None
     # Not `resolve`: what the node opens is the link, and that may lead elsewhere tomorrow.
     path = os.path.abspath(text)  # noqa: PTH100
-    return path if os.path.isfile(path) else None  # noqa: PTH113  # Path's raises if it is too long
+    # Not of `Path`, which raises if the text is too long for a name.
+    is_file = os.path.isfile(path)  # noqa: PTH113
+    return path if is_file or (asks and _PATH_LIKE.fullmatch(text)) else None
+
+
+def _names(code: CodeType) -> set[str]:
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _names(constant)
+    return found
 
 
 def _collect(value: Any, texts: set[str]) -> None:
