@@ -236,11 +236,17 @@ class WorkerProcess:
         return Judgement(values, judged["failed"], judged["error"])
 
     def check(
-        self, found: Ran, volatile: frozenset[str] = frozenset(), *, may_fail: bool = False
+        self,
+        found: Ran,
+        volatile: frozenset[str] = frozenset(),
+        *,
+        may_fail: bool = False,
+        given_up: frozenset[str] = frozenset(),
     ) -> Judgement:
         """Everything that is served is what a new process computes, but for `volatile` nodes.
 
-        What fails has to fail in a new process too, and only if it may.
+        What fails has to fail in a new process too, and only if it may. The values of `given_up`
+        are not looked at.
         """
         judged = self.oracle()
         assert may_fail or found.outcome == "ok", found
@@ -249,8 +255,8 @@ class WorkerProcess:
             return judged
         assert not found.problems, found.problems
         assert found.failed.keys() | found.blocked == judged.failed, found
-        served = self.values(found.nodes - judged.failed)
-        assert served.keys() == judged.values.keys()
+        served = self.values(found.nodes - judged.failed - given_up)
+        assert served.keys() == judged.values.keys() - given_up
         different = {n for n in served if served[n] != judged.values[n]} - volatile
         assert not different, {n: (served[n], judged.values[n]) for n in different}
         return judged

@@ -105,7 +105,10 @@ class RunReuse:
         while True:
             self._found = {}
             self.steps = plan(nodes, known, outside, self.wanted, forced, self._explain, self._find)
-            lost = [n for n in self._needed() if not self._keeping.load(self._reused(n))]
+            # What was just found on disk is not believed before it has been read.
+            served = [name for name in self.wanted if name in self._found]
+            needed = {*self._needed(), *served}
+            lost = [name for name in needed if not self._keeping.load(self._reused(name))]
             if not lost:
                 break
             for name in lost:
