@@ -41,6 +41,7 @@ from hamdev.messages import (
     NodeBlocked,
     NodeFailed,
     Output,
+    PlanStep,
     Preload,
     Run,
 )
@@ -828,3 +829,29 @@ def test_the_spare_is_told_what_the_project_imports(dev):
     dev.handle(WorkerLost(2, "was killed"))
     dev.planned(2, "n")
     assert Tell(3, Preload(modules=["numpy", "yaml"])) in dev.ready(3)
+
+
+# -- reuse ---------------------------------------------------------------------------------------
+
+
+def test_a_value_of_a_superseded_run_is_told_when_it_is_reused(dev):
+    dev.served()
+    dev.seen(a="2")
+    dev.loaded(2, a="2")
+    dev.planned(2, "n")
+    dev.started(2, "n")
+    dev.seen(a="3")
+    dev.finished(2, "n")
+    assert not [e for e in published(dev.said) if e.type == "node.finished" and e.run == 2]
+    dev.ended(2, "cancelled")
+    dev.loaded(3, a="3")
+    plan = [PlanStep(node="n", action="reuse", because=[])]
+    told = dev.planned(3, "n", plan=plan)
+    shown = [e for e in published(told) if e.type == "node.finished"]
+    assert [(e.run, e.node, e.action, e.changed) for e in shown] == [(3, "n", "reused", True)]
+    dev.ended(3)
+    assert dev.status().nodes["n"].state == "fresh"
+    # Everybody has seen it by now.
+    dev.handle(RerunAsked(["a"], ASKED, nodes=["n"]))
+    dev.loaded(4, a="3")
+    assert not [e for e in published(dev.planned(4, "n", plan=plan)) if e.type == "node.finished"]

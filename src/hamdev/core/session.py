@@ -599,11 +599,30 @@ class Session:
         pipeline.plan = {step.node: step for step in report.plan}
         current.reused = sum(step.action == "reuse" for step in report.plan)
         self._announce(current, report.plan)
+        for step in report.plan:
+            if step.action == "reuse":
+                self._show_reused(current, pipeline, report, step.node)
         for leaf, problem in report.blocked.items():
             current.failed += 1
             self._publish_run(current, "node.failed", node=leaf, problem=problem)
         for message in report.warnings:
             self._publish_run(current, "warning", message=message)
+
+    def _show_reused(
+        self, current: _Current, pipeline: _Pipeline, report: Planned, node: str
+    ) -> None:
+        """Tell of a reused value that nobody was told of when it was computed."""
+        value = report.restored.get(node) or pipeline.unshown.pop(node, None)
+        if value is not None:
+            self._publish_run(
+                current,
+                "node.finished",
+                node=node,
+                ms=value.ms,
+                action="reused",
+                changed=True,
+                summary=value.summary,
+            )
 
     def _node(
         self,

@@ -131,7 +131,7 @@ class Definer:
         """What a module's text defines, and its statements.
 
         Raises:
-            SyntaxError: it does not parse.
+            NotPatchableError: it does not parse.
         """
         key = (module, source.sha256)
         if key not in self._read:
@@ -139,9 +139,9 @@ class Definer:
             text = ModuleText(module, source.file, source.text, is_package)
             try:
                 self._read[key] = read_definitions(text), read_layout(source.text)
-            except SyntaxError:
-                compile(source.text, source.file, "exec", dont_inherit=True)  # names the file
-                raise
+            except SyntaxError as error:
+                # Loading it as a whole finds the same, and says it as Python does.
+                raise NotPatchableError(f"{source.file} does not parse: {error}") from error
         return self._read[key]
 
     def keep(self, sources: Mapping[str, Source]) -> None:
@@ -171,8 +171,7 @@ def plan_patch(
         renewed: definitions whose objects have changed while functions ran; they are made anew.
 
     Raises:
-        NotPatchableError: the change cannot be told apart exactly enough.
-        SyntaxError: a text does not parse.
+        NotPatchableError: the change cannot be told apart exactly enough, or does not parse.
     """
     read = {name: definer.read(name, source) for name, source in changed.items()}
     texts: dict[str, Definitions | None] = {name: found for name, (found, _) in read.items()}
