@@ -90,7 +90,7 @@ def serving(project: Path, log: Path) -> Iterator[tuple[Child, Subscriber]]:
     command = [beside_python("hamdev"), "--project", str(project), "watch"]
     with (
         running("hamdev watch", command, project, log) as daemon,
-        _connected(project, daemon) as stream,
+        connected(project, daemon) as stream,
     ):
         subscriber = Subscriber(stream, daemon)
         subscriber.call("subscribe", {}, START_LIMIT_S)
@@ -99,7 +99,12 @@ def serving(project: Path, log: Path) -> Iterator[tuple[Child, Subscriber]]:
 
 
 @contextmanager
-def _connected(project: Path, daemon: Child) -> Iterator[socket.socket]:
+def connected(project: Path, daemon: Child) -> Iterator[socket.socket]:
+    """A connection to a project's daemon, which may be just starting.
+
+    Raises:
+        Refusal: there is none in time.
+    """
     deadline = Deadline(START_LIMIT_S, "the socket of hamdev watch")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         while True:

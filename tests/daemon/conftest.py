@@ -32,8 +32,7 @@ class _Shared:
         daemon = self._open.enter_context(running(root))
         with daemon.connect() as client:
             client.call("subscribe", since=0)
-            for _ in ("the worker", "its spare"):
-                client.until("worker.ready")
+            client.await_workers(2)
         return daemon
 
 

@@ -58,6 +58,7 @@ class Client:
         self.socket.settimeout(LIMIT_S)
         self.socket.connect(str(path))
         self.events: list[dict[str, Any]] = []
+        self.workers_ready = 0
         self._rest = b""
         self._last_id = 0
 
@@ -92,6 +93,8 @@ class Client:
         assert line is not None, "the daemon closed the connection"
         message: dict[str, Any] = json.loads(line)
         assert message["jsonrpc"] == "2.0"
+        if message.get("method") == "event" and message["params"]["type"] == "worker.ready":
+            self.workers_ready += 1
         return message
 
     def call(self, method: str, limit_s: float = LIMIT_S, **params: Any) -> Any:
@@ -128,6 +131,13 @@ class Client:
             matches = all(event.get(key) == value for key, value in fields.items())
             if event["type"] in types and matches and where(event):
                 return taken
+
+    def await_workers(self, count: int) -> None:
+        """Wait until so many workers have become ready since this client subscribed."""
+        while self.workers_ready < count:
+            message = self.next_message()
+            if message.get("method") == "event":
+                self.events.append(message["params"])
 
     def event(self, *types: str, **how: Any) -> dict[str, Any]:
         """The first event of these types with these fields among those not yet taken."""
@@ -186,10 +196,10 @@ class Daemon:
         with self.connect() as client:
             return client.call(method, **params)
 
-    def subscriber(self) -> Client:
-        """A connection that receives all events from now on."""
+    def subscriber(self, **params: Any) -> Client:
+        """A connection that receives all events from now on, or since a given number."""
         client = self.connect()
-        client.call("subscribe")
+        client.call("subscribe", **params)
         return client
 
     def sync(self) -> Any:

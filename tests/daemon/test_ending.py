@@ -71,8 +71,8 @@ def test_a_signal_while_it_starts(root: Path, number: signal.Signals) -> None:
 def test_shutdown_ends_it_while_a_module_is_loading(root: Path) -> None:
     (root / "pipelines" / "first.py").write_text("while True:\n    pass\n")
     with running(root) as daemon:
-        client = daemon.subscriber()
-        client.until("worker.ready")
+        client = daemon.subscriber(since=0)
+        client.await_workers(1)
         assert client.call("shutdown") == {}
         require_gone(daemon, daemon.process.wait(LIMIT_S))
 
@@ -131,8 +131,8 @@ def test_a_save_during_the_very_first_load(root: Path) -> None:
     file = root / "pipelines" / "first.py"
     file.write_text("import time\ntime.sleep(1000)\n\n\ndef one() -> int:\n    return 1\n")
     with running(root) as daemon:
-        client = daemon.subscriber()
-        client.until("worker.ready")
+        client = daemon.subscriber(since=0)
+        client.await_workers(1)
         daemon.save("first", "def one() -> int:\n    return 2\n")
         assert daemon.value("one") == 2
 

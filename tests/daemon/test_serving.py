@@ -301,7 +301,7 @@ def test_rerun_and_clean_rerun(daemon: Daemon) -> None:
     workers = daemon.workers()
     run = client.call("rerun", clean=True)["run"]
     assert client.event("run.finished", run=run)["outcome"] == "ok"
-    client.until("worker.ready")
+    client.await_workers(1)
     assert len(set(daemon.workers()) & set(workers)) == 1  # the former spare
     assert daemon.value("total") == 3
 

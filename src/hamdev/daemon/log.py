@@ -13,7 +13,7 @@ from hamdev.config import LogFormat, LogLevel
 from hamdev.messages import Event, Problem
 
 # Of one event of output; the log is for people, and writing it takes the daemon's time.
-MAX_OUTPUT_LINES = 50
+MAX_OUTPUT_LINES = 20
 MAX_OUTPUT_LINE = 2000
 
 

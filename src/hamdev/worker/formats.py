@@ -7,7 +7,8 @@ import io
 import math
 import pickle
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hamdev.errors import HamdevError
@@ -80,8 +81,6 @@ def available(value: Any) -> list[str]:
 
 
 def _text(value: Any) -> bytes:
-    if isinstance(value, str):
-        return value.encode("utf-8", errors="surrogateescape")
     if _library(value) == "pandas" and hasattr(value, "to_string"):
         return str(value.to_string(max_rows=60)).encode()
     return str(value).encode("utf-8", errors="backslashreplace")
@@ -135,8 +134,10 @@ def _plain_object(value: Any) -> Any:
         return _plain(value.tolist())
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
-    if isinstance(value, range):
+    if isinstance(value, range | deque):
         return list(value)
+    if isinstance(value, Mapping):
+        return _plain(dict(value))
     if hasattr(value, "__fspath__"):
         return value.__fspath__()
     raise NotImplementedError(f"{type(value).__qualname__} has no JSON")

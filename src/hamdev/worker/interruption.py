@@ -39,6 +39,7 @@ class Interruption:
         self._on_raised = on_raised
         self._run: int | None = None
         self._wanted: int | None = None
+        self._told: int | None = None
         self._expected: set[int] = set()
         self._cancel: Callable[[], None] | None = None
         self._ended = threading.Event()
@@ -72,7 +73,7 @@ class Interruption:
 
     def interrupt(self, run: int) -> None:
         """Interrupt `run`, from another thread, now or when it begins; nothing if it is over."""
-        if run not in self._expected:
+        if run not in self._expected or run == self._told:
             return
         self._wanted = run
         main = threading.main_thread().ident
@@ -102,7 +103,7 @@ class Interruption:
 
     def _raise(self, run: int) -> None:
         # Once only: a second exception would hit the user's own cleaning up.
-        self._wanted = None
+        self._wanted, self._told = None, run
         self._on_raised(run)
         raise RunCancelled(f"run {run} was cancelled")
 

@@ -17,6 +17,9 @@ from hamdev.pipeline.sources import Source, SourceLoader
 _OURS = str(Path(hamdev.__file__).parent)
 MAX_MESSAGE = 4000
 MAX_FRAMES = 30
+MAX_CHAIN = 5
+_CAUSE = "The above exception was the direct cause of the following exception:"
+_CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
 class Describe:
@@ -158,27 +161,29 @@ class Describe:
         return []
 
     def _text(self, error: BaseException, frames: Sequence[traceback.FrameSummary]) -> str:
+        parts = [self._link(error, frames)]
+        seen = {id(error)}
+        while len(parts) < MAX_CHAIN:
+            cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+            if cause is None or id(cause) in seen:
+                break
+            seen.add(id(cause))
+            how = _CAUSE if error.__cause__ is not None else _CONTEXT
+            parts.append(f"{self._link(cause, self._user_frames(cause.__traceback__))}\n{how}\n\n")
+            error = cause
+        text = "".join(reversed(parts))
+        return text if len(text) < 4 * MAX_MESSAGE else text[: 4 * MAX_MESSAGE] + "…"
+
+    def _link(self, error: BaseException, frames: Sequence[traceback.FrameSummary]) -> str:
+        """One exception of a chain."""
         shown = list(frames)
         if len(shown) > MAX_FRAMES:
             half = MAX_FRAMES // 2
             shown = [*shown[:half], *shown[-half:]]
         lines = traceback.StackSummary.from_list(shown).format() if shown else []
         head = "Traceback (most recent call last):\n" if lines else ""
-        ending = traceback.format_exception_only(type(error), error)
-        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        before = ""
-        if cause is not None and cause is not error:
-            link = (
-                "The above exception was the direct cause of the following exception:"
-                if error.__cause__ is not None
-                else "During handling of the above exception, another exception occurred:"
-            )
-            inner = self._user_frames(cause.__traceback__)
-            inner_text = traceback.StackSummary.from_list(inner).format() if inner else []
-            inner_end = traceback.format_exception_only(type(cause), cause)
-            before = "".join(inner_text + inner_end) + f"\n{link}\n\n"
-        text = before + head + "".join(lines) + "".join(_without_notes(ending))
-        return text if len(text) < 4 * MAX_MESSAGE else text[: 4 * MAX_MESSAGE] + "…"
+        ending = "".join(_without_notes(traceback.format_exception_only(type(error), error)))
+        return head + "".join(lines) + _clipped(ending)
 
 
 def _compiled(error: BaseException) -> str | None:

@@ -6,9 +6,14 @@ import reprlib
 import sys
 from typing import Any
 
-from hamdev.messages import Summary
+from msgspec import structs
 
+from hamdev.messages import Summary
+from hamdev.wire import to_json
+
+MAX_BYTES = 4096
 MAX_TEXT = 2000
+MAX_TYPE = 200
 MAX_ROWS = 5
 MAX_COLUMNS = 30
 MAX_CELL = 40
@@ -21,10 +26,31 @@ def summarize(value: Any) -> Summary:
     A value whose own `repr` raises is described by that failure.
     """
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    kind = _clipped(kind, MAX_TYPE)
     try:
-        return _summary(value, kind)
-    except Exception as error:
-        return Summary(type=kind, text=f"<{kind}, whose description raised {error!r:.200}>")
+        return _bounded(_summary(value, kind))
+    except BaseException as error:  # whatever it is, the value is there and the run goes on
+        reason = _clipped(type(error).__name__, MAX_TYPE)
+        return Summary(type=kind, text=f"<{kind}, whose description raised {reason}>")
+
+
+def _bounded(summary: Summary) -> Summary:
+    """`summary` in at most `MAX_BYTES` of JSON: its largest part is shortened until it fits."""
+    while len(to_json(summary)) > MAX_BYTES:
+        columns, rows = summary.columns or [], summary.rows or []
+        in_columns, in_rows = sum(map(len, columns)), sum(len(c) for row in rows for c in row)
+        if len(rows) > 1 and in_rows >= max(in_columns, len(summary.text)):
+            summary = structs.replace(summary, rows=rows[:-1])
+        elif columns and in_rows + in_columns >= len(summary.text):
+            width = len(columns) // 2
+            narrow = [row[:width] for row in rows]
+            summary = structs.replace(summary, columns=columns[:width], rows=narrow)
+        elif not summary.text:
+            return Summary(type=summary.type, text="…")
+        else:
+            half = _clipped(summary.text, len(summary.text) // 2)
+            summary = structs.replace(summary, text=half, shape=(summary.shape or [])[:8] or None)
+    return summary
 
 
 def _summary(value: Any, kind: str) -> Summary:
@@ -72,8 +98,6 @@ def _table(kind: str, shape: Any, columns: Any, rows: Any, size: int | None) -> 
     cells = [[_clipped(_cell(cell), MAX_CELL) for cell in row[:MAX_COLUMNS]] for row in rows]
     lines = ["  ".join(shown).strip(), *("  ".join(row) for row in cells)]
     text = f"{_by(shape)}\n" + "\n".join(_clipped(line, 200) for line in lines)
-    while sum(len(c) for row in cells for c in row) > MAX_TEXT:
-        cells.pop()
     return Summary(
         type=kind,
         text=_clipped(text, MAX_TEXT),
@@ -97,7 +121,9 @@ def _is_plain(value: Any) -> bool:
 
 
 def _clipped(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    # Half a character has no place in any encoding.
+    return short if short.isascii() else short.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class _Repr(reprlib.Repr):
