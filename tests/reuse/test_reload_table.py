@@ -155,3 +155,46 @@ def test_a_removed_name_is_an_error_and_comes_back(
     worker.check(found)
     assert found.ran == []
     assert worker.value("seen") == 1
+
+
+def test_a_module_that_only_a_function_imports(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    text = "class C:\n    def m(self):\n        return 1\nN = 1\n"
+    project.write("late.py", text)
+    project.file("main").write_text(
+        "def a() -> object:\n    from late import C\n    return C()\n"
+        "def b(a: object) -> list:\n    from late import C, N\n    return [isinstance(a, C), a.m(), N]\n"
+        "def other() -> int:\n    return 1\n"
+    )
+    worker.check(worker.run())
+    for before, after, ran in [
+        ("N = 1", "N = 2", {"b"}),
+        ("N = 2", "# comment\nN = 2", set()),
+        ("return 1", "return 2", {"a", "b"}),
+        ("N = 2", "N = 3", {"b"}),
+    ]:
+        text = text.replace(before, after)
+        project.write("late.py", text)
+        found = worker.run()
+        worker.check(found)
+        assert set(found.ran) == ran, (after, found.reasons("a"), found.reasons("b"))
+    assert worker.value("b") == [True, 2, 3]
+
+
+@pytest.mark.parametrize("breaks", ["from os import no_such_name\n", "N = = 1\n", "1 / 0\n"])
+def test_a_broken_module_that_only_a_function_imports_leaves_the_others_alone(
+    breaks: str, project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("late.py", "N = 1\n")
+    project.file("main").write_text(
+        "def a() -> int:\n    import late\n    return late.N\ndef other() -> int:\n    return 1\n"
+    )
+    worker.check(worker.run())
+    project.write("late.py", "N = 1\n" + breaks)
+    found = worker.run()
+    worker.check(found, may_fail=True)
+    assert set(found.failed) == {"a"}
+    project.write("late.py", "N = 2\n")
+    worker.check(worker.run())
+    assert worker.value("a") == 2

@@ -290,13 +290,17 @@ class Project:
 
         Raises:
             NotPatchableError: the modules have to be reloaded as a whole.
-            BaseException: whatever the user's statements raise.
+            BaseException: what interrupts the user's statements.
         """
         if self._codebase is None:
             raise NotPatchableError("nothing has been loaded yet")
         plan = self._plan(entries)
         patch = self._patch = plan.patch
-        patch.apply(self._modules, self._states)
+        try:
+            patch.apply(self._modules, self._states)
+        except Exception as error:
+            # A new process may not come by here: what raises may only be imported by functions.
+            raise NotPatchableError(f"a statement that has changed raises {error!r}") from error
         return {n: source for n, source in plan.changed.items() if n not in self._modules}
 
     def _plan(self, entries: Sequence[Entry]) -> _Anticipated:
@@ -366,7 +370,9 @@ class Project:
     def _expected_sources(self, entries: Sequence[Entry]) -> Mapping[str, Source]:
         """The texts of modules that are not loaded, and that functions may import."""
         try:
-            starts = [e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries]
+            starts = [
+                e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries
+            ]
             return self._reached(starts)[1]
         except (NotPatchableError, SyntaxError):
             return {}
