@@ -48,25 +48,36 @@ class Subscriber:
                 raise Refusal(f"{self._daemon.name} answered {method!r} with {message['error']}")
             return message["result"]
 
-    def next_event(self, deadline: Deadline) -> dict[str, Any]:
+    def next_event(self, deadline: Deadline, *types: str) -> dict[str, Any]:
         """The next event.
+
+        Args:
+            deadline: when to give up.
+            types: of the events that matter, all if none is named; others are not even parsed.
 
         Raises:
             Refusal: none came in time, or the daemon closed the connection.
         """
         while True:
-            message = self._next_message(deadline)
+            line = self._next_line(deadline)
+            if types and not any(f'"{kind}"' in line for kind in types):
+                continue
+            message = json.loads(line)
             if message.get("method") == "event":
                 event: dict[str, Any] = message["params"]
-                return event
+                if not types or event["type"] in types:
+                    return event
 
     def _next_message(self, deadline: Deadline) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._next_line(deadline))
+        return message
+
+    def _next_line(self, deadline: Deadline) -> str:
         line = self._lines.next(deadline)
         if line is None:
             self._daemon.require_alive()
             raise Refusal(f"{self._daemon.name} closed the connection\n{self._daemon.last_words()}")
-        message: dict[str, Any] = json.loads(line)
-        return message
+        return line
 
 
 @contextmanager

@@ -48,6 +48,14 @@ class WatchSettings(_Table, frozen=True, kw_only=True):
     ] = "pipelines"
 
 
+class MemorySettings(_Table, frozen=True, kw_only=True):
+    """`[memory]`: how much is kept of what nodes computed, in bytes and milliseconds."""
+
+    max_bytes: Annotated[int, msgspec.Meta(ge=0)] = 2 * 1024**3
+    keep_slower_than_ms: Annotated[int, msgspec.Meta(ge=0)] = 200
+    disk_max_bytes: Annotated[int, msgspec.Meta(ge=0)] = 5 * 1024**3
+
+
 class PipelineSettings(_Table, frozen=True, kw_only=True):
     """`[pipelines.NAME]`: what is composed with the main module NAME, and how it is executed."""
 
@@ -67,6 +75,7 @@ class Settings(_Table, frozen=True, kw_only=True):
 
     server: ServerSettings = ServerSettings()
     watch: WatchSettings = WatchSettings()
+    memory: MemorySettings = MemorySettings()
     pipelines: dict[str, PipelineSettings] = {}
 
 
@@ -93,7 +102,11 @@ class Options:
     log_format: LogFormat | None = None
 
 
-_TABLES: dict[str, type[_Table]] = {"server": ServerSettings, "watch": WatchSettings}
+_TABLES: dict[str, type[_Table]] = {
+    "server": ServerSettings,
+    "watch": WatchSettings,
+    "memory": MemorySettings,
+}
 
 
 def load_settings(project: Path) -> Settings:

@@ -178,11 +178,20 @@ class _Tagged(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="is
 
 
 class Run(_Tagged, frozen=True, kw_only=True):
-    """Load the pipeline again from source and execute it."""
+    """Load the pipeline again from source and execute what has to be executed.
+
+    Attributes:
+        forced: nodes that are executed whatever is remembered; None: all.
+        forced_by: because of what.
+        clean: forget all that is kept on disk first.
+    """
 
     run: int
     revision: int
     spec: PipelineSpec
+    forced: tuple[str, ...] | None = ()
+    forced_by: str = ""
+    clean: bool = False
 
 
 class Cancel(_Tagged, frozen=True, kw_only=True):
@@ -197,6 +206,15 @@ class Preload(_Tagged, frozen=True, kw_only=True):
     modules: list[str]
 
 
+class Anticipate(_Tagged, frozen=True, kw_only=True):
+    """A file of this pipeline was written; a run is likely to come as soon as it has settled.
+
+    What a run needs and what is no user code (reading, parsing, planning) can be done now.
+    """
+
+    spec: PipelineSpec
+
+
 class Fetch(_Tagged, frozen=True, kw_only=True):
     """Give a node's value in a format; over `inline_bytes` as a file in `folder`."""
 
@@ -208,7 +226,7 @@ class Fetch(_Tagged, frozen=True, kw_only=True):
     inline_bytes: int
 
 
-Command = Run | Cancel | Preload | Fetch
+Command = Run | Cancel | Preload | Anticipate | Fetch
 
 
 # -- worker → daemon -----------------------------------------------------------------------------
@@ -241,12 +259,21 @@ class NodePlace(msgspec.Struct, frozen=True, kw_only=True):
     line: int | None = None
 
 
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """A value from before this worker's time, that is served again."""
+
+    ms: float
+    summary: Summary
+
+
 class Planned(_Tagged, frozen=True, kw_only=True):
-    """The pipeline is composed; these nodes will be executed.
+    """The pipeline is composed; this is what is going to happen to its nodes.
 
     Attributes:
         modules: names, in the order in which later ones win.
         nodes: node → the place of its function, dependencies first.
+        plan: a step for each of the nodes.
+        restored: reused nodes whose values this worker did not compute itself.
         blocked: leaf nodes that cannot be computed, and why.
     """
 
@@ -254,8 +281,10 @@ class Planned(_Tagged, frozen=True, kw_only=True):
     modules: list[str]
     final_vars: list[str]
     nodes: dict[str, NodePlace]
+    plan: list[PlanStep]
     blocked: dict[str, Problem]
     warnings: list[str]
+    restored: dict[str, Restored] = {}
 
 
 class NodeStarted(_Tagged, frozen=True, kw_only=True):
@@ -266,13 +295,19 @@ class NodeStarted(_Tagged, frozen=True, kw_only=True):
 
 
 class NodeFinished(_Tagged, frozen=True, kw_only=True):
-    """A node has a value; `ms` is the time in its own function."""
+    """A node has a value; `ms` is the time in its own function.
+
+    Attributes:
+        action: `reused` if the run got this far to find that nothing had changed.
+        changed: the value is another one than before.
+    """
 
     run: int
     node: str
     ms: float
     changed: bool
     summary: Summary
+    action: Action = "ran"
 
 
 class NodeFailed(_Tagged, frozen=True, kw_only=True):
@@ -309,6 +344,27 @@ class Output(_Tagged, frozen=True, kw_only=True):
     node: str | None
     stream: Literal["stdout", "stderr"]
     text: str
+
+
+class Spoilt(_Tagged, frozen=True, kw_only=True):
+    """Nodes changed their inputs in place; what is wrong because of that is to be computed again.
+
+    Attributes:
+        run: the run in which that happened.
+        nodes: whose values are wrong.
+        warnings: which node changed which input.
+    """
+
+    run: int
+    pipeline: str
+    nodes: list[str]
+    warnings: list[str]
+
+
+class Tidied(_Tagged, frozen=True, kw_only=True):
+    """What the values of a run need looking after has been done; `Spoilt` came before it."""
+
+    run: int
 
 
 class RunEnded(_Tagged, frozen=True, kw_only=True):
@@ -361,6 +417,8 @@ Report = (
     | NodeBlocked
     | Interrupted
     | Output
+    | Spoilt
+    | Tidied
     | RunEnded
     | Fetched
 )

@@ -59,6 +59,13 @@ def values_folder(socket: Path) -> Path:
     return socket.with_suffix(".values")
 
 
+def kept_values_folder(project: Path) -> Path:
+    """Where slow values of the project's nodes outlive the processes that computed them."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("hamdev") / "values" / project_key(project)
+
+
 def information_folder(project: Path) -> Path:
     """`.hamdev` in the project: the daemon's lock and its `daemon.json`."""
     return project / ".hamdev"

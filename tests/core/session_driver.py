@@ -28,12 +28,14 @@ from hamdev.messages import (
     PipelineSpec,
     PipelineStatus,
     Planned,
+    PlanStep,
     Problem,
     Ready,
     Report,
     Run,
     RunEnded,
     Summary,
+    Tidied,
 )
 
 START = Cause(kind="start", text="the daemon started")
@@ -86,6 +88,7 @@ class Driver:
         given: dict[str, Any] = {
             "modules": ["a"],
             "final_vars": list(nodes[-1:]),
+            "plan": [PlanStep(node=node, action="run", because=[]) for node in nodes],
             "blocked": {},
             "warnings": [],
         }
@@ -100,7 +103,8 @@ class Driver:
         return self.says(worker, report)
 
     def ended(self, run: int, outcome: Any = "ok", worker: int = 1, **fields: Any) -> Any:
-        return self.says(worker, RunEnded(run=run, outcome=outcome, ms=2.0, **fields))
+        out = self.says(worker, RunEnded(run=run, outcome=outcome, ms=2.0, **fields))
+        return out + self.says(worker, Tidied(run=run))
 
     def whole_run(self, run: int, worker: int = 1, **contents: str | None) -> None:
         """Files are loaded, the one node `n` has a value."""

@@ -41,6 +41,7 @@ from hamdev.messages import (
     NodeBlocked,
     NodeFailed,
     Output,
+    PlanStep,
     Preload,
     Run,
 )
@@ -51,8 +52,8 @@ def dev() -> Driver:
     return Driver()
 
 
-def run_told(run: int, revision: int, worker: int = 1, name: str = "a") -> Tell:
-    return Tell(worker, Run(run=run, revision=revision, spec=spec(name)))
+def run_told(run: int, revision: int, worker: int = 1, name: str = "a", **fields: object) -> Tell:
+    return Tell(worker, Run(run=run, revision=revision, spec=spec(name), **fields))
 
 
 # -- the first load ------------------------------------------------------------------------------
@@ -589,8 +590,25 @@ def test_a_timeout_names_the_node_that_took_too_long(dev):
 
 def test_rerun_runs_again_in_the_same_worker_and_revision(dev):
     dev.served()
-    assert dev.handle(RerunAsked(["a", "unknown"], ASKED)) == [run_told(2, 1)]
+    forced = {"forced": None, "forced_by": "asked for"}
+    assert dev.handle(RerunAsked(["a", "unknown"], ASKED)) == [run_told(2, 1, **forced)]
     assert dev.session.queued_run("a") == 2
+
+
+def test_only_the_nodes_that_were_asked_for_are_forced(dev):
+    dev.served()
+    forced = {"forced": ("n",), "forced_by": "asked for"}
+    told = dev.handle(RerunAsked(["a"], ASKED, nodes=["n"]))
+    assert told == [run_told(2, 1, **forced)]
+
+
+def test_what_was_forced_stays_forced_if_a_save_comes_between(dev):
+    dev.served()
+    dev.handle(RerunAsked(["a"], ASKED, nodes=["n"]))
+    dev.seen(a="2")
+    dev.ended(2, "cancelled")
+    tell = [t for t in dev.said if isinstance(t, Tell) and isinstance(t.command, Run)][-1]
+    assert (tell.command.run, tell.command.forced) == (3, ("n",))
 
 
 def test_a_clean_rerun_ends_the_run_and_its_worker_at_once(dev):
@@ -811,3 +829,29 @@ def test_the_spare_is_told_what_the_project_imports(dev):
     dev.handle(WorkerLost(2, "was killed"))
     dev.planned(2, "n")
     assert Tell(3, Preload(modules=["numpy", "yaml"])) in dev.ready(3)
+
+
+# -- reuse ---------------------------------------------------------------------------------------
+
+
+def test_a_value_of_a_superseded_run_is_told_when_it_is_reused(dev):
+    dev.served()
+    dev.seen(a="2")
+    dev.loaded(2, a="2")
+    dev.planned(2, "n")
+    dev.started(2, "n")
+    dev.seen(a="3")
+    dev.finished(2, "n")
+    assert not [e for e in published(dev.said) if e.type == "node.finished" and e.run == 2]
+    dev.ended(2, "cancelled")
+    dev.loaded(3, a="3")
+    plan = [PlanStep(node="n", action="reuse", because=[])]
+    told = dev.planned(3, "n", plan=plan)
+    shown = [e for e in published(told) if e.type == "node.finished"]
+    assert [(e.run, e.node, e.action, e.changed) for e in shown] == [(3, "n", "reused", True)]
+    dev.ended(3)
+    assert dev.status().nodes["n"].state == "fresh"
+    # Everybody has seen it by now.
+    dev.handle(RerunAsked(["a"], ASKED, nodes=["n"]))
+    dev.loaded(4, a="3")
+    assert not [e for e in published(dev.planned(4, "n", plan=plan)) if e.type == "node.finished"]

@@ -44,11 +44,13 @@ from hamdev.messages import (
     NodeStarted,
     Output,
     Planned,
+    PlanStep,
     Preload,
     Report,
     Run,
     RunEnded,
     Summary,
+    Tidied,
 )
 
 FILES = ("a", "b", "common", "helper")
@@ -267,6 +269,7 @@ class World(RuleBasedStateMachine):
         run = going.command.run
         if going.cancelled and run not in self.stubborn:
             worker.reports.append(RunEnded(run=run, outcome="cancelled", ms=1.0))
+            worker.reports.append(Tidied(run=run))
             worker.going = None
         elif run not in self.stubborn or going.to_do[0] in ("read", "plan", "start"):
             self.get_on(worker, going)
@@ -293,6 +296,7 @@ class World(RuleBasedStateMachine):
                     modules=[name],
                     final_vars=["n"],
                     nodes={"n": PLACE},
+                    plan=[PlanStep(node="n", action="run", because=[])],
                     blocked={},
                     warnings=[],
                 )
@@ -307,6 +311,8 @@ class World(RuleBasedStateMachine):
                 report = RunEnded(run=run, outcome="ok", ms=1.0)
                 worker.going = None
         worker.reports.append(report)
+        if isinstance(report, RunEnded):
+            worker.reports.append(Tidied(run=run))
 
     @precondition(lambda self: self.those("report"))
     @rule(data=st.data(), count=st.integers(1, 4))

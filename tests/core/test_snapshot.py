@@ -6,17 +6,35 @@ import pytest
 from msgspec import UNSET
 
 from hamdev.core.snapshot import PipelineView
-from hamdev.messages import NodePlace, Problem, Summary
+from hamdev.messages import NodePlace, Planned, PlanStep, Problem, Summary
 
 ONE = Summary(type="int", text="1")
 BROKEN = Problem(kind="node", message="it is broken", node="n")
+
+
+def planned(
+    modules: list[str],
+    final_vars: list[str],
+    nodes: dict[str, NodePlace],
+    blocked: dict[str, Problem],
+) -> Planned:
+    plan = [PlanStep(node=node, action="run", because=[]) for node in nodes]
+    return Planned(
+        run=1,
+        modules=modules,
+        final_vars=final_vars,
+        nodes=nodes,
+        plan=plan,
+        blocked=blocked,
+        warnings=[],
+    )
 
 
 @pytest.fixture
 def view() -> PipelineView:
     view = PipelineView(["a"])
     view.begin(run=1, revision=1)
-    view.plan(["setup", "a"], ["n"], {"n": NodePlace(), "m": NodePlace()}, {})
+    view.plan(planned(["setup", "a"], ["n"], {"n": NodePlace(), "m": NodePlace()}, {}), {})
     return view
 
 
@@ -53,7 +71,7 @@ def test_a_status_is_a_copy(view):
 def test_problems_of_older_code_are_no_longer_shown_and_the_value_is(view):
     view.node_finished("n", 2.0, ONE)
     view.begin(run=2, revision=2)
-    view.plan(["a"], ["n"], {"n": NodePlace()}, {"leaf": BROKEN})
+    view.plan(planned(["a"], ["n"], {"n": NodePlace()}, {"leaf": BROKEN}), {})
     view.node_failed("n", BROKEN)
     view.end(failed=True)
     assert view.status().problems == [BROKEN, BROKEN]
@@ -68,7 +86,7 @@ def test_problems_of_older_code_are_no_longer_shown_and_the_value_is(view):
 
 def test_nodes_that_left_the_plan_are_gone(view):
     view.begin(run=2, revision=2)
-    view.plan(["a"], ["m"], {"m": NodePlace()}, {})
+    view.plan(planned(["a"], ["m"], {"m": NodePlace()}, {}), {})
     assert list(view.nodes) == ["m"]
 
 

@@ -646,7 +646,7 @@ class Steps:
     def __init__(self) -> None:
         self.steps: list[tuple[str, str]] = []
 
-    def node_started(self, node: str) -> None:
+    def node_started(self, node: str, inputs: Any) -> None:
         self.steps.append(("started", node))
 
     def node_finished(self, node: str, value: Any, seconds: float) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from hamdev.messages import Because, Cause, NodePlace, PlanStep
+from hamdev.messages import Because, Cause, PlanStep
 
 
 def saved(files: Sequence[str]) -> Cause:
@@ -27,21 +27,8 @@ def merged(first: Cause, second: Cause) -> Cause:
     return saved(sorted({*(first.files or ()), *(second.files or ())}))
 
 
-def plan_steps(nodes: Mapping[str, NodePlace], cause: Cause) -> list[PlanStep]:
-    """What happens to each node in a run that executes them all."""
-    return [
-        PlanStep(
-            node=node,
-            action="run",
-            because=[
-                Because(
-                    kind="rerun",
-                    text=f"every node runs at every run; this one because of: {cause.text}",
-                    name=node,
-                    file=place.file,
-                    line=place.line,
-                )
-            ],
-        )
-        for node, place in nodes.items()
-    ]
+def reused_after_all(step: PlanStep) -> PlanStep:
+    """The step of a node that was to run, when its inputs turned out to be those of last time."""
+    names = ", ".join(repr(because.name) for because in step.because if because.name)
+    text = f"its inputs came out as they were{f': {names} ran' if names else ''}"
+    return PlanStep(node=step.node, action="reuse", because=[Because(kind="unchanged", text=text)])

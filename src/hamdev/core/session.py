@@ -27,12 +27,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
 
-from hamdev.core.causes import merged, plan_steps, saved
+from hamdev.core.causes import merged, reused_after_all, saved
 from hamdev.core.session_messages import (
     CancelAsked,
     Contents,
     ContentsSeen,
     EndWorker,
+    FilesWritten,
     GraceOver,
     Instruction,
     Look,
@@ -51,6 +52,7 @@ from hamdev.core.session_messages import (
 )
 from hamdev.core.snapshot import PipelineView
 from hamdev.messages import (
+    Anticipate,
     Cancel,
     Cause,
     Event,
@@ -75,12 +77,15 @@ from hamdev.messages import (
     Report,
     Run,
     RunEnded,
+    Spoilt,
+    Tidied,
 )
 
 __all__ = [
     "CancelAsked",
     "ContentsSeen",
     "EndWorker",
+    "FilesWritten",
     "GraceOver",
     "Instruction",
     "Look",
@@ -112,8 +117,17 @@ Ending = Literal["superseded", "cancelled", "timeout"]
 
 @dataclass(slots=True)
 class _Queued:
+    """A run that waits.
+
+    Attributes:
+        forced: nodes that are to be executed whatever is remembered; None: all.
+        clean: forget what is kept on disk first.
+    """
+
     run: int
     cause: Cause
+    forced: frozenset[str] | None = frozenset()
+    clean: bool = False
 
 
 @dataclass(slots=True)
@@ -126,6 +140,8 @@ class _Pipeline:
         repeats: runs that were repeated since the last one that ended or had a cause of its own.
         revived: it ran again since an idle worker broke down, and had no other cause since.
         brought_down: its latest run cost a worker, or was given up on demand.
+        unshown: values of superseded runs, which the worker remembers and may reuse.
+        plan: what happened to each node in the latest run, and because of what.
     """
 
     spec: PipelineSpec
@@ -135,6 +151,8 @@ class _Pipeline:
     repeats: int = 0
     revived: bool = False
     brought_down: bool = False
+    unshown: dict[str, NodeFinished] = field(default_factory=dict)
+    plan: dict[str, PlanStep] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -164,7 +182,9 @@ class _Current:
     reported: set[str] = field(default_factory=set)
     places: dict[str, NodePlace] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
+    forced: frozenset[str] | None = frozenset()
     ran: int = 0
+    reused: int = 0
     failed: int = 0
 
 
@@ -187,6 +207,7 @@ class Session:
         self._next_worker = 1
         self._next_run = 1
         self._useless_workers = 0
+        self._untidied: tuple[int, int] | None = None
         self._third_party: list[str] = []
         self._settings_problem: Problem | None = None
         self._worker_problem: Problem | None = None
@@ -207,6 +228,8 @@ class Session:
     @property
     def is_quiet(self) -> bool:
         """Whether every pipeline's latest run, of what its files are known to hold, is over."""
+        if self._untidied is not None and self._untidied[0] == self._worker:
+            return False  # it may still find values that were changed in place
         return self._current is None and not any(p.queued for p in self._pipelines.values())
 
     def statuses(self) -> dict[str, PipelineStatus]:
@@ -220,6 +243,10 @@ class Session:
         if self._current is not None and self._current.pipeline == pipeline:
             return self._current.run
         return None
+
+    def why(self, pipeline: str, node: str) -> PlanStep | None:
+        """What happened to a node in the latest run, and because of what."""
+        return self._pipelines[pipeline].plan.get(node)
 
     @property
     def single_running_node(self) -> str | None:
@@ -242,6 +269,8 @@ class Session:
                 if self._current is not None:
                     self._current.reported |= contents.keys()
                 self._take_in(contents)
+            case FilesWritten(files):
+                self._anticipate(files)
             case WorkerSaid(worker, report):
                 self._report(worker, report)
             case WorkerLost():
@@ -304,6 +333,14 @@ class Session:
             if name != loaded_by and (files := sorted(changed & pipeline.files)):
                 self._enqueue(name, saved(files))
 
+    def _anticipate(self, files: Sequence[str]) -> None:
+        """Nothing is decided by it; an idle worker can get ready for the run that may come."""
+        if self._worker is None or self._current is not None:
+            return
+        for pipeline in self._pipelines.values():
+            if not pipeline.files.isdisjoint(files):
+                self._out.append(Tell(self._worker, Anticipate(spec=pipeline.spec)))
+
     def _new_revision(self, files: Sequence[str] | None) -> None:
         self.revision += 1
         if files:
@@ -313,13 +350,20 @@ class Session:
         names = self._pipelines if event.clean else event.pipelines
         for name in names:
             if name in self._pipelines:
-                self._enqueue(name, event.cause)
+                forced = frozenset(event.nodes) if event.nodes else None
+                self._enqueue(name, event.cause, forced, event.clean)
         if event.clean and self._worker is not None:
             if self._current is not None:
                 self._finish(self._current, "failed")
             self._end_worker()
 
-    def _enqueue(self, name: str, cause: Cause) -> None:
+    def _enqueue(
+        self,
+        name: str,
+        cause: Cause,
+        forced: frozenset[str] | None = frozenset(),
+        clean: bool = False,
+    ) -> None:
         pipeline = self._pipelines[name]
         if cause.kind != "worker":
             pipeline.repeats, pipeline.revived = 0, False
@@ -329,7 +373,11 @@ class Session:
             pipeline.queued = _Queued(self._next_run, cause)
             self._next_run += 1
         pipeline.view.wait()
+        queued = pipeline.queued
+        queued.forced = _all_of(queued.forced, forced)
+        queued.clean |= clean
         if self._current is not None and self._current.pipeline == name:
+            queued.forced = _all_of(queued.forced, self._current.forced)
             self._supersede(self._current)
 
     def _drop(self, name: str, pipeline: _Pipeline) -> None:
@@ -369,8 +417,17 @@ class Session:
         pipeline.brought_down = False
         spec, revision = pipeline.spec, self.revision
         self._current = _Current(queued.run, revision, name, spec, queued.cause, worker)
+        self._current.forced = queued.forced
         pipeline.view.begin(queued.run, revision)
-        self._out.append(Tell(worker, Run(run=queued.run, revision=revision, spec=spec)))
+        command = Run(
+            run=queued.run,
+            revision=revision,
+            spec=spec,
+            forced=None if queued.forced is None else tuple(sorted(queued.forced)),
+            forced_by="" if queued.forced == frozenset() else queued.cause.text,
+            clean=queued.clean,
+        )
+        self._out.append(Tell(worker, command))
         if spec.timeout_s:
             self._out.append(StartTimer("time", queued.run, spec.timeout_s))
 
@@ -440,7 +497,7 @@ class Session:
             outcome=outcome,
             ms=ms,
             ran=current.ran,
-            reused=0,
+            reused=current.reused,
             failed=current.failed,
         )
 
@@ -454,6 +511,11 @@ class Session:
             self._output(worker, report)
         elif isinstance(report, Fetched):
             pass  # the server asked for it
+        elif isinstance(report, Spoilt):
+            self._spoilt(worker, report)
+        elif isinstance(report, Tidied):
+            if self._untidied == (worker, report.run):
+                self._untidied = None
         elif current is not None and (worker, report.run) == (current.worker, current.run):
             pipeline = self._pipelines.get(current.pipeline)
             match report:
@@ -467,25 +529,30 @@ class Session:
                     if pipeline is not None:
                         self._loaded(current, pipeline, report)
                 case _ if pipeline is None or current.outdated:
-                    self._outdated_run_says(current, report)
+                    self._outdated_run_says(current, pipeline, report)
                 case Planned():
                     self._planned(current, pipeline, report)
                 case _:
-                    self._node(current, pipeline.view, report)
+                    self._node(current, pipeline, report)
 
     def _outdated_run_says(
         self,
         current: _Current,
+        pipeline: _Pipeline | None,
         report: Planned | NodeStarted | NodeFinished | NodeFailed | NodeBlocked,
     ) -> None:
         """What it computes is nobody's current value."""
         match report:
             case Planned():
                 current.places = report.nodes
-                self._announce(current, plan_steps(report.nodes, current.cause))
+                self._announce(current, report.plan)
             case NodeStarted(node=node):
                 current.running.append(node)
-            case NodeFinished(node=node) | NodeFailed(node=node):
+            case NodeFinished(node=node):
+                _remove(current.running, node)
+                if pipeline is not None:
+                    pipeline.unshown[node] = report
+            case NodeFailed(node=node):
                 _remove(current.running, node)
             case NodeBlocked():
                 pass
@@ -528,20 +595,42 @@ class Session:
         if current.loaded:
             pipeline.files = frozenset(current.loaded)
             self._watch()
-        pipeline.view.plan(report.modules, report.final_vars, report.nodes, report.blocked)
-        self._announce(current, plan_steps(report.nodes, current.cause))
+        pipeline.view.plan(report, pipeline.unshown)
+        pipeline.plan = {step.node: step for step in report.plan}
+        current.reused = sum(step.action == "reuse" for step in report.plan)
+        self._announce(current, report.plan)
+        for step in report.plan:
+            if step.action == "reuse":
+                self._show_reused(current, pipeline, report, step.node)
         for leaf, problem in report.blocked.items():
             current.failed += 1
             self._publish_run(current, "node.failed", node=leaf, problem=problem)
         for message in report.warnings:
             self._publish_run(current, "warning", message=message)
 
+    def _show_reused(
+        self, current: _Current, pipeline: _Pipeline, report: Planned, node: str
+    ) -> None:
+        """Tell of a reused value that nobody was told of when it was computed."""
+        value = report.restored.get(node) or pipeline.unshown.pop(node, None)
+        if value is not None:
+            self._publish_run(
+                current,
+                "node.finished",
+                node=node,
+                ms=value.ms,
+                action="reused",
+                changed=True,
+                summary=value.summary,
+            )
+
     def _node(
         self,
         current: _Current,
-        view: PipelineView,
+        pipeline: _Pipeline,
         report: NodeStarted | NodeFinished | NodeFailed | NodeBlocked,
     ) -> None:
+        view = pipeline.view
         match report:
             case NodeStarted():
                 current.running.append(report.node)
@@ -549,14 +638,19 @@ class Session:
                 self._publish_run(current, "node.started", node=report.node)
             case NodeFinished():
                 _remove(current.running, report.node)
-                current.ran += 1
-                view.node_finished(report.node, report.ms, report.summary)
+                pipeline.unshown.pop(report.node, None)
+                if report.action == "reused":
+                    current.reused += 1
+                    pipeline.plan[report.node] = reused_after_all(pipeline.plan[report.node])
+                else:
+                    current.ran += 1
+                view.node_finished(report.node, report.ms, report.summary, report.action)
                 self._publish_run(
                     current,
                     "node.finished",
                     node=report.node,
                     ms=report.ms,
-                    action="ran",
+                    action=report.action,
                     changed=report.changed,
                     summary=report.summary,
                 )
@@ -578,12 +672,29 @@ class Session:
 
     def _ended(self, current: _Current, pipeline: _Pipeline | None, report: RunEnded) -> None:
         self._useless_workers = 0
+        self._untidied = current.worker, current.run
         if pipeline is not None:
             pipeline.repeats = 0
         if report.load_problems and current.ending is None:
             self._announce(current, [])
             self._publish_run(current, "load.failed", problems=report.load_problems)
         self._finish(current, report.outcome, [*report.load_problems, *report.problems], report.ms)
+
+    def _spoilt(self, worker: int, report: Spoilt) -> None:
+        """A node has changed its inputs in place, so what is served may be wrong."""
+        pipeline = self._pipelines.get(report.pipeline)
+        if worker != self._worker or pipeline is None:
+            return
+        for message in report.warnings:
+            self._publish("warning", pipeline=report.pipeline, run=report.run, message=message)
+        if report.nodes and not self._is_busy_with(report.pipeline):
+            text = f"values changed in place: {', '.join(report.nodes[:5])}"
+            self._enqueue(report.pipeline, Cause(kind="spoilt", text=text))
+
+    def _is_busy_with(self, name: str) -> bool:
+        """Whether a run of the pipeline is going on or waits; it will find what is spoilt."""
+        is_running = self._current is not None and self._current.pipeline == name
+        return is_running or self._pipelines[name].queued is not None
 
     def _output(self, worker: int, report: Output) -> None:
         current = self._current
@@ -644,6 +755,7 @@ class Session:
         self._publish("worker.lost", problem=problem)
         for name, pipeline in self._pipelines.items():
             pipeline.view.mark_stale()
+            pipeline.unshown.clear()
             if pipeline.revived and not event.by_kill:
                 # What it left behind brings down an idle worker, and would do so for ever.
                 pipeline.view.end(failed=True, problems=[problem])
@@ -669,6 +781,7 @@ class Session:
         """The values of all pipelines are gone; those that never cost a worker get new ones."""
         for name, pipeline in self._pipelines.items():
             pipeline.view.mark_stale()
+            pipeline.unshown.clear()
             if name != culprit and pipeline.view.nodes and not pipeline.brought_down:
                 self._enqueue(name, _VALUES_GONE)
 
@@ -732,6 +845,11 @@ def _start_delay(useless_workers: int) -> float:
     if useless_workers < 2:
         return 0.0
     return min(0.25 * 2.0 ** min(useless_workers - 1, 16), MAX_START_DELAY_S)
+
+
+def _all_of(first: frozenset[str] | None, second: frozenset[str] | None) -> frozenset[str] | None:
+    """What is forced by either; None stands for all nodes."""
+    return None if first is None or second is None else first | second
 
 
 def _remove(running: list[str], node: str) -> None:

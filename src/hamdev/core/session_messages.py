@@ -36,6 +36,13 @@ class ContentsSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesWritten:
+    """These files were just written and have not settled yet; they may hold what they held."""
+
+    files: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSaid:
     """A report from a worker."""
 
@@ -75,11 +82,17 @@ class TimeOver:
 
 @dataclass(frozen=True, slots=True)
 class RerunAsked:
-    """Someone wants these pipelines run again; `clean`: all of them, in a new worker."""
+    """Someone wants these pipelines run again.
+
+    Attributes:
+        clean: all pipelines, in a new worker that remembers nothing.
+        nodes: only these nodes have to be executed; empty: all of them.
+    """
 
     pipelines: Sequence[str]
     cause: Cause
     clean: bool = False
+    nodes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,7 @@ SessionEvent = (
     PipelinesConfigured
     | SettingsProblemChanged
     | ContentsSeen
+    | FilesWritten
     | WorkerSaid
     | WorkerLost
     | GraceOver

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from msgspec import UNSET, structs
 
 from hamdev.messages import (
-    NodePlace,
+    Action,
+    NodeFinished,
     NodeStatus,
     PipelineState,
     PipelineStatus,
+    Planned,
     Problem,
     Summary,
 )
@@ -81,21 +83,34 @@ class PipelineView:
                 self.nodes[name] = structs.replace(node, revision=revision)
         self.revision = revision
 
-    def plan(
-        self,
-        modules: Iterable[str],
-        final_vars: Iterable[str],
-        nodes: Mapping[str, NodePlace],
-        blocked: Mapping[str, Problem],
-    ) -> None:
-        """These nodes will be executed, `blocked` ones cannot; others are no longer there."""
-        self.modules, self.final_vars = list(modules), list(final_vars)
+    def plan(self, planned: Planned, unshown: Mapping[str, NodeFinished]) -> None:
+        """These nodes the pipeline has; what is reused is fresh already.
+
+        Args:
+            planned: as the worker says.
+            unshown: values that superseded runs computed, newer than those that are shown.
+        """
+        self.modules, self.final_vars = list(planned.modules), list(planned.final_vars)
         before = self.nodes
         self.nodes = {}
-        for name in nodes:
-            known = before.get(name) or NodeStatus(state="queued")
-            self.nodes[name] = structs.replace(known, state="queued", problem=UNSET)
-        for name, problem in blocked.items():
+        for step in planned.plan:
+            known = before.get(step.node) or NodeStatus(state="queued")
+            value = planned.restored.get(step.node) or unshown.get(step.node)
+            if value is not None:
+                known = structs.replace(known, ms=value.ms, summary=value.summary)
+            if step.action == "reuse":
+                self.nodes[step.node] = NodeStatus(
+                    state="fresh",
+                    revision=self.revision,
+                    run=self.run,
+                    ms=known.ms,
+                    action="reused",
+                    summary=known.summary,
+                )
+            else:
+                known = before.get(step.node) or NodeStatus(state="queued")
+                self.nodes[step.node] = structs.replace(known, state="queued", problem=UNSET)
+        for name, problem in planned.blocked.items():
             known = before.get(name) or NodeStatus(state="blocked")
             self.nodes[name] = structs.replace(known, state="blocked", problem=problem)
 
@@ -103,14 +118,14 @@ class PipelineView:
         """The node's function is being executed."""
         self._set(node, state="running")
 
-    def node_finished(self, node: str, ms: float, summary: Summary) -> None:
-        """The node has a new value, of this run's revision."""
+    def node_finished(self, node: str, ms: float, summary: Summary, action: Action = "ran") -> None:
+        """The node has a value of this run's revision."""
         self.nodes[node] = NodeStatus(
             state="fresh",
             revision=self.revision,
             run=self.run,
             ms=ms,
-            action="ran",
+            action=action,
             summary=summary,
         )
 

@@ -16,6 +16,7 @@ from hamdev.config import Options, PipelineSettings, Settings, apply_options, pa
 from hamdev.core.session import (
     ContentsSeen,
     EndWorker,
+    FilesWritten,
     GraceOver,
     Instruction,
     Look,
@@ -82,9 +83,15 @@ class Engine:
         self._values = values
         watch = settings.watch
         self._watcher = Watcher(
-            watch.settle_ms / 1e3, watch.sweep_ms / 1e3, self._contents_seen, log.logger
+            watch.settle_ms / 1e3,
+            watch.sweep_ms / 1e3,
+            self._contents_seen,
+            log.logger,
+            lambda files: self.hand_in(FilesWritten(files)),
         )
-        self._workers = Workers(project, watch.pipelines_dir, self.hand_in, log.logger)
+        self._workers = Workers(
+            project, watch.pipelines_dir, settings.memory, self.hand_in, log.logger
+        )
         self._wanted: frozenset[str] = frozenset()
         self._tasks: TaskGroup | None = None
         self._quiet = anyio.Event()
@@ -191,6 +198,7 @@ class Engine:
                 case StartTimer():
                     self._tasks.start_soon(self._time, instruction)
                 case Watch(files):
+                    self._log.logger.debug("watching", files=sorted(files))
                     self._watcher.watch({*files, self._settings_file})
                 case Look(files):
                     self._tasks.start_soon(self._watcher.look, files)
@@ -284,6 +292,7 @@ class Engine:
                 self._log.logger.warning(f"[server] {key} takes effect when hamdev is restarted")
         if before.watch.pipelines_dir != watch.pipelines_dir:
             self._log.logger.warning("[watch] pipelines_dir takes effect when hamdev is restarted")
+        self._workers.memory = settings.memory
         self._log.logger.info("settings changed", file=self._settings_file)
         text = f"{SETTINGS_NAME} changed"
         self._configure(Cause(kind="settings", text=text, files=[self._settings_file]))

@@ -11,7 +11,7 @@ import msgspec
 from hamdev import __version__
 from hamdev.core.session import CancelAsked, RerunAsked
 from hamdev.errors import nearest
-from hamdev.messages import PROTOCOL, Cause, Fetched, PipelineStatus, Status
+from hamdev.messages import PROTOCOL, Cause, Fetched, PipelineStatus, PlanStep, Status
 from hamdev.wire import (
     INVALID_PARAMS,
     NO_SUCH_FORMAT,
@@ -58,6 +58,11 @@ class _Result(_Params, frozen=True, kw_only=True):
     format: str = "text"
 
 
+class _Why(_Params, frozen=True, kw_only=True):
+    node: str
+    pipeline: str | None = None
+
+
 class _Rerun(_Params, frozen=True, kw_only=True):
     pipeline: str | None = None
     nodes: list[str] | None = None
@@ -84,6 +89,7 @@ class Requests:
             "status": (_OfPipeline, self._status),
             "sync": (_Sync, self._sync),
             "result": (_Result, self._result),
+            "why": (_Why, self._why),
             "rerun": (_Rerun, self._rerun),
             "cancel": (_Nothing, self._cancel),
             "shutdown": (_Nothing, self._shutdown),
@@ -179,6 +185,13 @@ class Requests:
             raise RpcError(NO_SUCH_FORMAT, fetched.error, {"formats": fetched.formats or []})
         return _result(params.node, fetched)
 
+    async def _why(self, params: _Why) -> PlanStep:
+        pipeline, _ = self._node(params.node, params.pipeline)
+        step = self._engine.session.why(pipeline, params.node)
+        if step is None:
+            raise RpcError(NO_VALUE, f"no run has come as far as node {params.node!r} yet")
+        return step
+
     async def _rerun(self, params: _Rerun) -> dict[str, int]:
         engine = self._engine
         statuses = engine.session.statuses()
@@ -193,7 +206,8 @@ class Requests:
             pipelines = list(statuses)
         text = "asked for" + (f": {', '.join(params.nodes)}" if params.nodes else "")
         kind = "clean" if params.clean else "rerun"
-        engine.hand_in(RerunAsked(pipelines, Cause(kind=kind, text=text), params.clean))
+        cause = Cause(kind=kind, text=text)
+        engine.hand_in(RerunAsked(pipelines, cause, params.clean, params.nodes or ()))
         run = engine.session.queued_run(pipelines[0]) if pipelines else None
         return {"run": run if run is not None else 0}
 

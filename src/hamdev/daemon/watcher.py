@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from watchfiles import awatch
 
 from hamdev.core.settle import Settle
+from hamdev.daemon import inotify
 
 # watchfiles polls its queue every `step`: 12 ms from write to event at 10, 0.4 % of a core idle.
 STEP_MS = 10
@@ -40,6 +41,8 @@ class Watcher:
         sweep_s: how often all known files are compared by their stat data, in seconds.
         on_contents: receives path → sha256 (None: no file) of files that settled.
         log: a structlog logger.
+        on_written: receives files that were just written, before they have settled, if they are
+            likely to hold all of what was saved; that may turn out wrong.
         uses_events: whether to ask the system for events; without them, the sweep finds all.
     """
 
@@ -49,9 +52,11 @@ class Watcher:
         sweep_s: float,
         on_contents: Callable[[dict[str, str | None]], None],
         log: Any,
+        on_written: Callable[[list[str]], None] | None = None,
         uses_events: bool = True,
     ) -> None:
         self.sweep_s = sweep_s
+        self._on_written = on_written
         self._settle = Settle(settle_s)
         self._on_contents = on_contents
         self._log = log
@@ -175,20 +180,39 @@ class Watcher:
             # so it comes when this one waits, and then the new watch listens already.
             self._sweep_now.set()
             try:
-                async for changes in awatch(
-                    *folders,
-                    watch_filter=None,
-                    debounce=50,
-                    step=STEP_MS,
-                    stop_event=self._stop,
-                    recursive=False,
-                ):
-                    self._take(path for _, path in changes)
+                if inotify.is_available and not _POLLS:
+                    await inotify.follow(folders, self._take_noticed, self._stop)
+                else:
+                    await self._follow_watchfiles(folders)
             except (OSError, RuntimeError) as error:
                 # The sweep alone keeps everything right; only the promptness suffers.
                 self._log.warning("no file events, comparing regularly instead", error=str(error))
                 with anyio.move_on_after(RETRY_S):
                     await self._folders_changed.wait()
+
+    async def _follow_watchfiles(self, folders: list[str]) -> None:
+        async for changes in awatch(
+            *folders,
+            watch_filter=None,
+            debounce=50,
+            step=STEP_MS,
+            stop_event=self._stop,
+            recursive=False,
+        ):
+            paths = [path for _, path in changes]
+            self._take(paths)
+            self._take_written(paths)
+
+    def _take_noticed(self, noticed: inotify.Noticed) -> None:
+        self._take(noticed.paths)
+        self._take_written(noticed.written)
+        if noticed.is_incomplete:
+            self._sweep_now.set()
+
+    def _take_written(self, paths: Iterable[str]) -> None:
+        files = [self._targets.get(path, path) for path in paths]
+        if self._on_written is not None and (known := self._files.intersection(files)):
+            self._on_written(sorted(known))
 
     def _take(self, paths: Iterable[str]) -> None:
         hinted = []
@@ -269,6 +293,8 @@ class Watcher:
 
 
 _NO_PROOF = (-1,)
+# watchfiles is told so where the system's events do not tell everything, as on network shares.
+_POLLS = bool(os.environ.get("WATCHFILES_FORCE_POLLING"))
 
 
 def _stat(file: str) -> Stat | None:

@@ -17,8 +17,10 @@ from typing import Any
 import anyio
 from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXSocketStream
 
+from hamdev.config import MemorySettings
 from hamdev.core.session import SessionEvent, WorkerLost, WorkerSaid
 from hamdev.messages import Command, NodePlace, Output, Report
+from hamdev.paths import kept_values_folder
 from hamdev.wire import FrameDecoder, encode_frame
 
 _CHUNK = 1 << 16
@@ -34,6 +36,7 @@ class Workers:
     Args:
         project: the folder in which they run.
         pipelines_dir: where short module names are looked up.
+        memory: how much of the values a worker keeps; for those that start from now on.
         hand_in: is given what they say and that they are lost; it must not wait.
         log: a structlog logger.
     """
@@ -42,10 +45,12 @@ class Workers:
         self,
         project: Path,
         pipelines_dir: str,
+        memory: MemorySettings,
         hand_in: Callable[[SessionEvent], None],
         log: Any,
     ) -> None:
         self.pipelines_dir = pipelines_dir
+        self.memory = memory
         self._project = project
         self._hand_in = hand_in
         self._log = log
@@ -114,6 +119,10 @@ class Workers:
                 command = [sys.executable, "-P", "-m", "hamdev.worker"]
                 command += ["--descriptor", str(theirs.fileno())]
                 command += ["--pipelines-dir", self.pipelines_dir]
+                command += ["--keep-in", str(kept_values_folder(self._project))]
+                command += ["--max-bytes", str(self.memory.max_bytes)]
+                command += ["--keep-slower-than-ms", str(self.memory.keep_slower_than_ms)]
+                command += ["--disk-max-bytes", str(self.memory.disk_max_bytes)]
                 process = await anyio.open_process(
                     command,
                     stdin=subprocess.DEVNULL,

@@ -21,9 +21,10 @@ from hamilton.lifecycle import base as lifecycle
 from hamilton.node import Node
 
 from hamdev.errors import RunTimeoutError
+from hamdev.pipeline.composition import Composition
 from hamdev.pipeline.executors import CallElsewhere
 from hamdev.pipeline.graphs import OrderedGraph
-from hamdev.pipeline.observe import Observer, current_node
+from hamdev.pipeline.observe import Observer, Remembering, current_node
 from hamdev.pipeline.values import require_value
 
 _NODE_HOOKS = ("pre_node_execute", "post_node_execute")
@@ -48,15 +49,21 @@ class AsyncExecution:
         modules: in the order in which later ones win.
         config: Hamilton's config.
         adapters: lifecycle adapters, checked by `adapters.require_async`.
+        composition: keeps what it can for the next DAG; one of its own without it.
 
     Attributes:
         graph: the composed DAG.
     """
 
     def __init__(
-        self, modules: Sequence[ModuleType], config: Mapping[str, Any], adapters: Sequence[Any]
+        self,
+        modules: Sequence[ModuleType],
+        config: Mapping[str, Any],
+        adapters: Sequence[Any],
+        composition: Composition | None = None,
     ) -> None:
-        self._driver = _Driver(dict(config), modules, lifecycle.LifecycleAdapterSet(*adapters))
+        adapter_set = lifecycle.LifecycleAdapterSet(*adapters)
+        self._driver = _Driver(dict(config), modules, adapter_set, composition or Composition())
         self.graph = self._driver.graph
 
     async def execute(
@@ -68,6 +75,7 @@ class AsyncExecution:
         timeout_s: float | None = None,
         call_elsewhere: CallElsewhere | None = None,
         keep_going: bool = False,
+        remembering: Remembering | None = None,
     ) -> Any:
         """The values of `final_vars`, in that order (or what a result builder makes of them).
 
@@ -79,6 +87,7 @@ class AsyncExecution:
             timeout_s: seconds after which the run is given up at the next await.
             call_elsewhere: calls synchronous functions; None: they run in the event loop itself.
             keep_going: let nodes that do not depend on a failed one finish before raising.
+            remembering: may give a node's value; then neither it nor its hooks are called.
 
         Raises:
             RunTimeoutError: the time limit passed.
@@ -87,7 +96,7 @@ class AsyncExecution:
         """
         await self._driver.ainit()
         tasks = self._driver.tasks
-        tasks.begin(list(final_vars), observer, call_elsewhere)
+        tasks.begin(list(final_vars), observer, call_elsewhere, remembering)
         try:
             outcome = await self._outcome(final_vars, inputs, overrides, timeout_s, keep_going)
         finally:
@@ -142,6 +151,7 @@ class _Driver(async_driver.AsyncDriver):  # type: ignore[misc]  # Hamilton ships
         config: dict[str, Any],
         modules: Sequence[ModuleType],
         adapters: lifecycle.LifecycleAdapterSet,
+        composition: Composition,
     ) -> None:
         self.tasks = _NodeTasks(adapters)
         for hook in _NODE_HOOKS:  # fired by the tasks, with real values
@@ -152,10 +162,16 @@ class _Driver(async_driver.AsyncDriver):  # type: ignore[misc]  # Hamilton ships
         adapters.sync_methods["do_build_result"] = [self.tasks]
         adapters.sync_hooks.pop("post_graph_execute", None)
         adapters.async_hooks["post_graph_execute"] = [self.tasks]
-        driver.Driver.__init__(
-            self, config, *modules, adapter=adapters, allow_module_overrides=True
-        )
-        self.graph = OrderedGraph(self.graph.nodes, self.graph.config, adapters)
+        # The base class composes no modules, so its empty DAG is none to show or to validate.
+        constructed = adapters.sync_hooks.pop("post_graph_construct", [])
+        validators, adapters.sync_validators = adapters.sync_validators, {}
+        driver.Driver.__init__(self, config, adapter=adapters)
+        adapters.sync_validators = validators
+        self.graph_modules = modules
+        self.graph = OrderedGraph(composition.nodes(modules, config, adapters), config, adapters)
+        self._perform_graph_validations(adapters, graph=self.graph, graph_modules=modules)
+        for hook in constructed:
+            hook.post_graph_construct(graph=self.graph, modules=modules, config=config)
         self.initialized = False
 
 
@@ -176,8 +192,10 @@ class _NodeTasks(lifecycle.BaseDoNodeExecute, lifecycle.BasePostGraphExecuteAsyn
         final_vars: list[str],
         observer: Observer | None,
         call_elsewhere: CallElsewhere | None,
+        remembering: Remembering | None = None,
     ) -> None:
         """Forget the run before and get ready for the next one."""
+        self._remembering = remembering
         self._final_vars = final_vars
         self._observer = observer
         self._call_elsewhere = call_elsewhere
@@ -239,6 +257,10 @@ class _NodeTasks(lifecycle.BaseDoNodeExecute, lifecycle.BasePostGraphExecuteAsyn
         assert observer is not None
         current_node.set(node_.name)
         values = await self._inputs(node_.name, kwargs, observer)
+        if self._remembering is not None:
+            if (recalled := self._remembering.recall(node_.name)) is not None:
+                return recalled.value
+            values = self._remembering.inputs(node_.name, values)
         step = {"run_id": run_id, "node_": node_, "kwargs": values, "task_id": task_id}
         value: Any = None
         failure: BaseException | None = None
@@ -248,7 +270,7 @@ class _NodeTasks(lifecycle.BaseDoNodeExecute, lifecycle.BasePostGraphExecuteAsyn
             for hook in self._pre:
                 await _resolved(hook(**step))
             announced = True
-            observer.node_started(node_.name)
+            observer.node_started(node_.name, values)
             started = time.perf_counter()
             value = require_value(node_, await self._call(node_, values, step))
         except BaseException as error:

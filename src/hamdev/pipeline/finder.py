@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -28,12 +28,14 @@ class ProjectFinder(MetaPathFinder):
     Attributes:
         adopted: names of modules that are loaded from source although they lie elsewhere.
         read: module name → the text it was last read from, since `read` was last emptied.
+        on_read: is told of each text before it is executed.
     """
 
     def __init__(self, folder: ProjectFolder) -> None:
         self._folder = folder
         self.adopted: set[str] = set()
         self.read: dict[str, Source] = {}
+        self.on_read: Callable[[Source], None] | None = None
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         # See SourceLoader: it is reached through a travelling module's `__spec__`.
@@ -41,7 +43,10 @@ class ProjectFinder(MetaPathFinder):
 
     def record(self, module: str, source: Source) -> None:
         """Remember what a module is being executed from."""
+        is_new = self.read.get(module) is None or self.read[module].sha256 != source.sha256
         self.read[module] = source
+        if is_new and self.on_read is not None:
+            self.on_read(source)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:

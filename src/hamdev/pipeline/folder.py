@@ -71,8 +71,9 @@ class ProjectFolder:
 
     def path_of(self, module: str) -> str | None:
         """The file, or for a namespace the folder, that there is for a module name."""
-        base = self.root.joinpath(*module.split("."))
-        for file in (base / "__init__.py", base.with_name(base.name + ".py")):
-            if file.is_file():
-                return str(file)
-        return str(base) if base.is_dir() else None
+        # Asked for every imported name of every module at every load, so no `Path` is made.
+        base = self.prefix + module.replace(".", os.sep)
+        for file in (os.path.join(base, "__init__.py"), base + ".py"):  # noqa: PTH118
+            if os.path.isfile(file):  # noqa: PTH113
+                return file
+        return base if os.path.isdir(base) else None  # noqa: PTH112

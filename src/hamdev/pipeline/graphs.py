@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from hamilton.graph import FunctionGraph
-from hamilton.node import DependencyType, Node
+from hamilton.node import Node, NodeType
 
 from hamdev.errors import CycleError, GraphError, InputError, nearest
 
@@ -57,114 +58,117 @@ class OrderedGraph(FunctionGraph):  # type: ignore[misc]  # Hamilton ships no ty
     ) -> list[Node]:
         """`names` and everything they need, each after all that it depends on.
 
+        The order is the same for the same graph, whatever the hash seed. Optional inputs that
+        nobody gives are left out, as Hamilton does.
+
         Raises:
-            CycleError: nodes depend on each other in a circle.
+            CycleError: nodes depend on each other in a circle that no override cuts.
         """
-        known = [name for name in names if name in self.nodes]
-        nodes, _ = self.get_upstream_nodes(known, dict(inputs), dict(overrides))
-        return topological_order(sorted(nodes, key=lambda n: n.name), overrides)
+        given = {*inputs, *self.config}
+        absent = {name for name in self._outside if name not in given}
+        return self._ordered(sorted(n for n in names if n in self.nodes), absent, overrides)
 
+    def _ordered(
+        self, starts: Iterable[str], absent: Collection[str], overrides: Mapping[str, Any]
+    ) -> list[Node]:
+        nodes, inputs_of = self.nodes, self._inputs_of
+        ordered: list[Node] = []
+        is_done: dict[str, bool] = {}  # False while a node's dependencies are being visited
+        for start in starts:
+            stack = [(start, False)]
+            while stack:
+                name, is_visited = stack.pop()
+                if is_visited:
+                    is_done[name] = True
+                    ordered.append(nodes[name])
+                    continue
+                if name in is_done:
+                    if not is_done[name]:
+                        raise CycleError(self._circle(name, overrides))
+                    continue
+                is_done[name] = False
+                stack.append((name, True))
+                if name in overrides:
+                    continue
+                for dependency in reversed(inputs_of[name]):
+                    if dependency in absent and not nodes[name].requires(dependency):
+                        continue
+                    if dependency not in is_done:
+                        stack.append((dependency, False))
+                    elif not is_done[dependency]:
+                        raise CycleError(self._circle(dependency, overrides))
+        return ordered
 
-def topological_order(nodes: Sequence[Node], overrides: Mapping[str, Any]) -> list[Node]:
-    """`nodes`, each after its dependencies; the same for the same graph, whatever the hash seed.
-
-    Raises:
-        CycleError: nodes depend on each other in a circle that no override cuts.
-    """
-    inside = {n.name for n in nodes}
-    ordered: list[Node] = []
-    state: dict[str, bool] = {}  # False while a node's dependencies are being visited
-    for start in nodes:
-        stack = [(start, False)]
-        while stack:
-            node, visited = stack.pop()
-            if visited:
-                state[node.name] = True
-                ordered.append(node)
+    def _circle(self, member: str, overrides: Mapping[str, Any]) -> list[str]:
+        """One circle through `member`, found breadth first so that it is a short one."""
+        came_from: dict[str, str] = {}
+        todo = [member]
+        for name in todo:
+            if name in overrides:
                 continue
-            if node.name in state:
-                if not state[node.name]:
-                    raise CycleError(_circle(node, nodes, overrides))
-                continue
-            state[node.name] = False
-            stack.append((node, True))
-            if node.name in overrides:
-                continue
-            for dependency in reversed(node.dependencies):
-                if dependency.name in inside and not state.get(dependency.name, False):
-                    if dependency.name in state:
-                        raise CycleError(_circle(dependency, nodes, overrides))
-                    stack.append((dependency, False))
-    return ordered
+            for dependency in self._inputs_of[name]:
+                if dependency == member:
+                    circle = [name]
+                    while circle[-1] != member:
+                        circle.append(came_from[circle[-1]])
+                    return [*reversed(circle), member]
+                if dependency not in came_from:
+                    came_from[dependency] = name
+                    todo.append(dependency)
+        return [member, member]
 
+    @cached_property
+    def _inputs_of(self) -> dict[str, tuple[str, ...]]:
+        # A node's name is put together at each access, and the keys of this are the names.
+        return {name: tuple(node.input_types) for name, node in self.nodes.items()}
 
-def _circle(member: Node, nodes: Sequence[Node], overrides: Mapping[str, Any]) -> list[str]:
-    """One circle through `member`, found breadth first so that it is a short one."""
-    inside = {n.name: n for n in nodes}
-    came_from: dict[str, str] = {}
-    todo = [member.name]
-    for name in todo:
-        if name in overrides:
-            continue
-        for dependency in inside[name].dependencies:
-            if dependency.name == member.name:
-                circle = [name]
-                while circle[-1] != member.name:
-                    circle.append(came_from[circle[-1]])
-                return [*reversed(circle), member.name]
-            if dependency.name in inside and dependency.name not in came_from:
-                came_from[dependency.name] = name
-                todo.append(dependency.name)
-    return [member.name, member.name]
+    @cached_property
+    def _outside(self) -> frozenset[str]:
+        """Names of what has no function."""
+        return frozenset(name for name, node in self.nodes.items() if node.user_defined)
 
+    def missing_inputs(self, names: Iterable[str], given: Collection[str]) -> dict[str, list[str]]:
+        """Required inputs that neither `given` nor the config has → who of `names` needs them."""
+        absent = {n for n in self._outside if n not in given and n not in self.config}
+        missing: dict[str, list[str]] = {}
+        if absent:
+            for name in names:
+                for needed in self._inputs_of[name]:
+                    if needed in absent and self.nodes[name].requires(needed):
+                        missing.setdefault(needed, []).append(name)
+        return missing
 
-def missing_inputs(
-    graph: OrderedGraph, ordered: Sequence[Node], inputs: Mapping[str, Any]
-) -> dict[str, list[str]]:
-    """Required inputs that neither `inputs` nor the config gives → the nodes that need them."""
-    missing: dict[str, list[str]] = {}
-    for node in ordered:
-        for name, (_, dependency_type) in node.input_types.items():
-            if dependency_type is DependencyType.OPTIONAL:
-                continue
-            source = graph.nodes.get(name)
-            if (
-                source is not None
-                and source.user_defined
-                and name not in inputs
-                and name not in graph.config
-            ):
-                missing.setdefault(name, []).append(node.name)
-    return missing
+    def computable_leaves(
+        self, inputs: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> tuple[list[str], dict[str, dict[str, list[str]]]]:
+        """Every leaf node that can be computed, and what the others lack.
 
+        A leaf is a node with a function that no other node depends on.
 
-def computable_leaves(
-    graph: OrderedGraph, inputs: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> tuple[list[str], dict[str, dict[str, list[str]]]]:
-    """Every leaf node that can be computed, and what the others lack.
+        Returns:
+            The names of the computable leaves, sorted; and leaf → missing input → nodes needing it.
 
-    A leaf is a node with a function that no other node depends on.
-
-    Returns:
-        The names of the computable leaves, sorted; and leaf → missing input → nodes needing it.
-
-    Raises:
-        CycleError: the graph has a circle.
-    """
-    ordered = topological_order(sorted(graph.nodes.values(), key=lambda n: n.name), overrides)
-    lacking: dict[str, dict[str, list[str]]] = {}
-    for node in ordered:
-        lacks: dict[str, list[str]] = {}
-        if node.name not in overrides and not node.user_defined:
-            lacks.update(missing_inputs(graph, [node], inputs))
-            for dependency in node.dependencies:
-                required = node.requires(dependency.name)
-                if required or not dependency.user_defined:
-                    lacks.update(lacking.get(dependency.name, {}))
-        lacking[node.name] = lacks
-    leaves = sorted(n.name for n in ordered if not n.user_defined and not n.depended_on_by)
-    computable = [name for name in leaves if not lacking[name]]
-    return computable, {name: lacking[name] for name in leaves if lacking[name]}
+        Raises:
+            CycleError: the graph has a circle.
+        """
+        ordered = self._ordered(sorted(self.nodes), (), overrides)
+        needed = {name for found in self._inputs_of.values() for name in found}
+        leaves = sorted(n for n in self.nodes if n not in needed and n not in self._outside)
+        absent = self._outside - inputs.keys() - self.config.keys()
+        if not absent:
+            return leaves, {}
+        lacking: dict[str, dict[str, list[str]]] = {}
+        for node in ordered:
+            name = node.name
+            lacks: dict[str, list[str]] = {}
+            if name not in overrides and name not in self._outside:
+                lacks.update(self.missing_inputs([name], inputs))
+                for dependency in self._inputs_of[name]:
+                    if node.requires(dependency) or dependency not in self._outside:
+                        lacks.update(lacking.get(dependency, {}))
+            lacking[name] = lacks
+        computable = [name for name in leaves if not lacking[name]]
+        return computable, {name: lacking[name] for name in leaves if lacking[name]}
 
 
 def require_known(
@@ -188,6 +192,9 @@ def _unknown_text(name: str, graph: OrderedGraph) -> str:
     return f"{name!r}" + (f", did you mean {close[0]!r}?" if close else ", which no module defines")
 
 
+_DYNAMIC = (NodeType.EXPAND, NodeType.COLLECT)
+
+
 def refuse_dynamic(nodes: Iterable[Node]) -> None:
     """Refuse nodes that only Hamilton's dynamic execution can execute.
 
@@ -195,7 +202,7 @@ def refuse_dynamic(nodes: Iterable[Node]) -> None:
         GraphError: with the first such node.
     """
     for node in nodes:
-        if node.node_role.name in {"EXPAND", "COLLECT"}:
+        if node.node_role in _DYNAMIC:
             raise GraphError(
                 f"node {node.name!r} is Parallelizable[] or Collect[], which needs Hamilton's "
                 "dynamic execution; pipelines here are executed node by node. Way out: return a "

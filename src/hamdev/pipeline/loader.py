@@ -14,16 +14,30 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from hamdev.core.references import Key
+from hamdev.core.versions import Codebase
 from hamdev.errors import ModuleMissingError
 from hamdev.pipeline.finder import ProjectFinder, finder_of, forget_listings
 from hamdev.pipeline.folder import ProjectFolder
+from hamdev.pipeline.installed import tokens
+from hamdev.pipeline.patching import (
+    Definer,
+    Loaded,
+    NotPatchableError,
+    Patch,
+    first_load,
+    plan_patch,
+)
 from hamdev.pipeline.reloading import Reloading, ReloadMode
 from hamdev.pipeline.sources import Source, SourceLoader
+from hamdev.pipeline.state import ModuleState
 
 __all__ = ["Project", "ReloadMode"]
 
@@ -39,6 +53,13 @@ class Project:
     Args:
         root: the project's folder.
         pipelines_dir: the folder, relative to `root`, in which short module names are looked up.
+
+    Attributes:
+        generation: grows whenever a module was executed again as a whole, so that its classes and
+            functions are other objects than before.
+        whole_because: why the last load in the mode `patch` executed modules as a whole.
+        state: what functions of the modules change while they run.
+        token_of: a token that tells whether an object has changed; None if that cannot be told.
     """
 
     def __init__(self, root: Path, pipelines_dir: str = "pipelines") -> None:
@@ -49,6 +70,18 @@ class Project:
         self._sources: dict[str, Source] = {}
         self._successors: dict[int, ModuleType] = {}
         self._missing: set[str] = set()
+        self._definer = Definer()
+        self._codebase: Codebase | None = None
+        self._states: dict[str, Loaded] = {}
+        self._patch: Patch | None = None
+        self._anticipated: _Anticipated | None = None
+        self._settled: _Settled | None = None
+        self._was_settled = False
+        self.generation = 0
+        self.whole_because = ""
+        self._expected: set[str] = set()
+        self.state = ModuleState()
+        self.token_of: Callable[[Any], bytes | None] = lambda value: None
 
     def __repr__(self) -> str:
         return f"Project({str(self.root)!r})"
@@ -74,6 +107,12 @@ class Project:
         return dict(self._sources)
 
     @property
+    def codebase(self) -> Codebase:
+        """The code versions of what is loaded; only after a load in the mode `patch`."""
+        assert self._codebase is not None
+        return self._codebase
+
+    @property
     def module_names(self) -> list[str]:
         """Names of all loaded project modules."""
         return sorted(self._modules)
@@ -88,8 +127,13 @@ class Project:
         return files
 
     def attempted_sources(self) -> list[Source]:
-        """The texts that the last load read, whether or not it succeeded."""
-        return list(self._finder.read.values())
+        """The texts that the last load read, whether or not it succeeded, and those before it."""
+        others = {name: s for name, s in self._sources.items() if name not in self._finder.read}
+        return [*self._finder.read.values(), *others.values()]
+
+    def on_read(self, function: Callable[[Source], None]) -> None:
+        """Let `function` know of each text right before it is executed, which may never end."""
+        self._finder.on_read = function
 
     def third_party_imports(self) -> list[str]:
         """Names of the modules outside the project that its modules import, and that are loaded."""
@@ -133,7 +177,9 @@ class Project:
             entries: module names or module objects; later ones win. Of duplicates the last stays.
             reload: `none` uses what is loaded; `changed` reloads the entries, the project
                 modules they import whose text differs from what was loaded, and all modules
-                between them; `all` reloads every project module they import.
+                between them; `all` reloads every project module they import; `patch` executes
+                only statements whose meaning changed, in place, and where that cannot be told
+                does the same as `changed`. No run may be going on meanwhile.
 
         Yields:
             One module for each entry, in order, without duplicates.
@@ -144,28 +190,226 @@ class Project:
                 says which pipeline module it came from.
         """
         with _loading_lock, self.active():
+            if reload == "patch":
+                self._take_in_late_imports()
             self._finder.read, self._missing = {}, set()
             forget_listings(self._folder)
             before = self._step_in()
+            generation = self.generation
             try:
                 self._adopt(entries)
-                if reload != "none":
-                    self._take_out(entries, reload)
-                modules = self._import_entries(entries, reload)
+                if reload == "patch":
+                    modules = self._import_patched(entries)
+                else:
+                    if reload != "none":
+                        self._take_out(entries, reload)
+                    modules = self._import_entries(entries, reload)
                 with _present(modules):
                     yield modules
             except BaseException as error:
+                self.generation = generation
+                self._undo_patch()
                 if isinstance(error, ModuleNotFoundError) and error.name:
                     for name in self._names_missing_with(error.name):
                         self._missing.update(self._folder.candidate_files(name))
-                self._note_read()
                 self._step_back(before)
                 raise
             self._commit(before, modules, entries)
+            if reload == "patch":
+                self._commit_patch(entries)
+
+    # -- patching -----------------------------------------------------------------------------
+
+    def anticipate(self, entries: Sequence[Entry]) -> None:
+        """Work out ahead what loading `entries` in the mode `patch` is going to need.
+
+        It reads and parses, and changes nothing that anybody can see. What was worked out is used
+        if the files still hold the same when they are loaded.
+
+        Raises:
+            NotPatchableError: they will have to be loaded as a whole.
+            Exception: loading them will raise it too.
+        """
+        if self._codebase is None:
+            return
+        with _loading_lock, self.active():
+            self._take_in_late_imports()
+            before = self._finder.read
+            self._finder.read = {}
+            try:
+                plan = self._plan(entries)
+            finally:
+                self._finder.read = before
+            self._anticipated = plan
+
+    def _take_in_late_imports(self) -> None:
+        """Know what nodes have imported while they ran, and from which text."""
+        if self._codebase is None:
+            return
+        late: dict[str, Source] = {}
+        for name in self._finder.read.keys() - self._modules.keys():
+            module = sys.modules.get(name)
+            if module is None or finder_of(module) is not self._finder:
+                continue
+            loader = getattr(module.__spec__, "loader", None)
+            if isinstance(loader, SourceLoader) and loader.source is not None:
+                late[name] = loader.source
+        if not late:
+            return
+        read = {name: self._definer.read(name, source)[0] for name, source in late.items()}
+        self._codebase = self._codebase.updated(read)
+        for name, source in late.items():
+            self._modules[name], self._sources[name] = sys.modules[name], source
+            self._states[name] = first_load(name, source, self._codebase, self._definer)
+
+    def _import_patched(self, entries: Sequence[Entry]) -> list[ModuleType]:
+        """The modules for `entries`, patched if that can be done, else reloaded as a whole."""
+        self._patch = None
+        self.whole_because = ""
+        try:
+            fresh = self._apply_patch(entries)
+            modules = self._import_entries(entries, "none")
+            for name in fresh:
+                read = self._finder.read.get(name)
+                if name in sys.modules and (read is None or read.sha256 != fresh[name].sha256):
+                    raise NotPatchableError(f"{name!r} was saved while it was loaded")
+            return modules
+        except NotPatchableError as reason:
+            self._undo_patch()
+            self.whole_because = str(reason)
+        for name in list(sys.modules):
+            module = sys.modules[name]
+            is_ours = module is not None and finder_of(module) is self._finder
+            if is_ours and name not in self._modules:
+                del sys.modules[name]  # the patch brought it in
+        self._take_out(entries, "changed")
+        return self._import_entries(entries, "changed")
+
+    def _apply_patch(self, entries: Sequence[Entry]) -> dict[str, Source]:
+        """Patch what is loaded; return the texts of modules that are going to be imported.
+
+        Raises:
+            NotPatchableError: the modules have to be reloaded as a whole.
+            BaseException: what interrupts the user's statements.
+        """
+        if self._codebase is None:
+            raise NotPatchableError("nothing has been loaded yet")
+        plan = self._plan(entries)
+        patch = self._patch = plan.patch
+        try:
+            patch.apply(self._modules, self._states)
+        except Exception as error:
+            # A new process may not come by here: what raises may only be imported by functions.
+            raise NotPatchableError(f"a statement that has changed raises {error!r}") from error
+        return {n: source for n, source in plan.changed.items() if n not in self._modules}
+
+    def _plan(self, entries: Sequence[Entry]) -> _Anticipated:
+        """What to execute again; taken from what was anticipated if that is still right."""
+        assert self._codebase is not None
+        starts = [e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries]
+        reached, changed = self._reached(starts)
+        outside = self._outside({**self._sources, **changed})
+        renewed = self.state.changed(self.token_of)
+        self._expected = reached
+        known, self._anticipated = self._anticipated, None
+        if (
+            known is not None
+            and known.codebase is self._codebase
+            and known.reached == reached
+            and known.changed == changed
+            and known.outside == outside
+            and known.renewed == renewed
+        ):
+            return known
+        patch = plan_patch(
+            self._codebase, self._states, changed, outside, reached, self._definer, renewed
+        )
+        return _Anticipated(self._codebase, reached, changed, outside, renewed, patch)
+
+    def _reached(self, starts: Sequence[str]) -> tuple[set[str], dict[str, Source]]:
+        """The project's modules that `starts` lead to, and those texts that are new among them."""
+        changed: dict[str, Source] = {}
+        reached: set[str] = set()
+        todo = list(starts)
+        while todo:
+            name = todo.pop()
+            if name in reached:
+                continue
+            parent = name.rpartition(".")[0]
+            todo += [parent] if parent else []
+            source = self._reloading.present_source(name, self._modules, self._sources)
+            if source is None:
+                continue
+            reached.add(name)
+            if self._sources.get(name) is source:
+                self._finder.read[name] = source
+            else:
+                self._finder.record(name, source)
+                changed[name] = source
+            if self._reloading.scan(name, source).dynamic:
+                todo += self._modules
+            definitions, _ = self._definer.read(name, source)
+            todo += [load for _, load in definitions.loads]
+        return reached, changed
+
+    def _outside(self, sources: Mapping[str, Source]) -> dict[str, str]:
+        names: set[str] = set()
+        for module, source in sources.items():
+            names |= self._reloading.scan(module, source).names
+        own = {name.partition(".")[0] for name in sources}
+        found = tokens(
+            name for name in names if name.partition(".")[0] not in own or name in sys.modules
+        )
+        return {name: token for name, token in found.items() if name not in own}
+
+    def _undo_patch(self) -> None:
+        if self._patch is not None:
+            self._patch.undo(self._modules, self._states)
+            self._patch = None
+
+    def _expected_sources(self, entries: Sequence[Entry]) -> Mapping[str, Source]:
+        """The texts of modules that are not loaded, and that functions may import."""
+        try:
+            starts = [
+                e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries
+            ]
+            return self._reached(starts)[1]
+        except (NotPatchableError, SyntaxError):
+            return {}
+
+    def _commit_patch(self, entries: Sequence[Entry]) -> None:
+        patch, self._patch = self._patch, None
+        if patch is not None:
+            kept = self._sources.keys() | self._expected
+            gone = {name: None for name in patch.codebase.modules if name not in kept}
+            self._codebase = patch.codebase.updated(gone) if gone else patch.codebase
+            self._states.update(patch.loaded)
+            self._definer.keep(self._sources)
+        else:
+            # What functions import when they are called belongs to what they mean.
+            sources = {**self._expected_sources(entries), **self._sources}
+            read = {name: self._definer.read(name, s)[0] for name, s in sources.items()}
+            self._codebase = Codebase(read, self._outside(sources))
+            self._states = {}
+            self._definer.keep(sources)
+        for name in self._states.keys() - self._sources.keys():
+            del self._states[name]
+        for name, source in self._sources.items():
+            if name not in self._states:
+                self._states[name] = first_load(name, source, self._codebase, self._definer)
+        if patch is not None:
+            self.state.note_renewed(patch.renewed)
+        layouts = {name: state.layout for name, state in self._states.items()}
+        self.state.note(self._codebase, layouts, self.token_of)
+
+    # -- loading as a whole -------------------------------------------------------------------
 
     def _step_in(self) -> dict[str, ModuleType]:
         """Make sys.modules hold this project's modules; return what it held before."""
         before = dict(sys.modules)
+        self._was_settled = self._is_settled()
+        if self._was_settled:
+            return before
         tops = [name for name, module in before.items() if "." not in name and module is not None]
         shadowing = {name for name in tops if self._is_shadowed(name, before[name])}
         for name, module in before.items():
@@ -174,7 +418,18 @@ class Project:
             if name.partition(".")[0] in shadowing or self._is_others(module):
                 del sys.modules[name]
         sys.modules.update(self._modules)
+        if sys.modules == before:
+            doubtful = {n for n in tops if self._may_be_shadowed(n, before[n])}
+            self._settled = _Settled(before, doubtful)
         return before
+
+    def _is_settled(self) -> bool:
+        """Whether sys.modules is as it was when looking at all of it led to nothing."""
+        settled = self._settled
+        if settled is None or sys.modules != settled.modules:
+            self._settled = None
+            return False
+        return not any(self._is_shadowed(n, settled.modules[n]) for n in settled.doubtful)
 
     def _step_back(self, before: Mapping[str, ModuleType]) -> None:
         for name, module in list(sys.modules.items()):
@@ -188,12 +443,12 @@ class Project:
         modules: Sequence[ModuleType],
         entries: Sequence[Entry],
     ) -> None:
-        self._note_read()
-        self._modules = {
-            name: module
-            for name, module in list(sys.modules.items())
-            if module is not None and finder_of(module) is self._finder
-        }
+        if not self._was_settled or sys.modules != before:
+            self._modules = self._present_modules()
+        if self._patch is None:
+            # A patch has read all that these entries reach. What else is loaded may have changed or
+            # gone since, and says nothing of these entries.
+            self._note_read(self._modules)
         known = {**self._sources, **self._finder.read}
         self._sources = {name: known[name] for name in self._modules if name in known}
         self._reloading.note_absent(self._sources)
@@ -208,18 +463,18 @@ class Project:
             ):
                 sys.modules[name] = module
 
-    def _note_read(self) -> None:
-        for name, module in list(sys.modules.items()):
-            if module is not None and finder_of(module) is self._finder:
-                source = getattr(module.__loader__, "source", None)
-                if isinstance(source, Source):
-                    self._finder.read.setdefault(name, source)
+    def _present_modules(self) -> dict[str, ModuleType]:
+        return {
+            name: module
+            for name, module in list(sys.modules.items())
+            if module is not None and finder_of(module) is self._finder
+        }
 
-    def _names_missing_with(self, missing: str) -> set[str]:
-        """`missing` and what is imported from below it: its folder alone may make it a package."""
-        read = list(self._finder.read.items())
-        names = {name for item in read for name in self._reloading.scan(*item).names}
-        return {missing, *(name for name in names if name.startswith(missing + "."))}
+    def _note_read(self, modules: Mapping[str, ModuleType]) -> None:
+        for name, module in modules.items():
+            source = getattr(module.__loader__, "source", None)
+            if isinstance(source, Source):
+                self._finder.read.setdefault(name, source)
 
     def _is_others(self, module: ModuleType) -> bool:
         return finder_of(module) not in (None, self._finder)
@@ -228,16 +483,27 @@ class Project:
         """Whether `present` stands, under this name, where this project's own module would be."""
         if (finder := finder_of(present)) is not None:
             return finder is not self._finder
+        if not self._may_be_shadowed(name, present) or (ours := self._folder.path_of(name)) is None:
+            return False
         theirs: str | None = getattr(present, "__file__", None)
-        libraries = (sys.prefix + os.sep, sys.base_prefix + os.sep)
-        if theirs is not None and theirs.startswith(libraries):
-            return False
-        ours = self._folder.path_of(name)
-        if ours is None or name in sys.stdlib_module_names:
-            return False
         if theirs is None:
             return hasattr(present, "__path__") and not self._folder.holds_any(present.__path__)
         return os.path.realpath(theirs) != os.path.realpath(ours)
+
+    def _may_be_shadowed(self, name: str, present: ModuleType) -> bool:
+        """Whether a file that appears in the project's folder would take the place of `present`."""
+        if name in sys.stdlib_module_names or finder_of(present) is not None:
+            return False
+        theirs: str | None = getattr(present, "__file__", None)
+        return theirs is None or not theirs.startswith(
+            (sys.prefix + os.sep, sys.base_prefix + os.sep)
+        )
+
+    def _names_missing_with(self, missing: str) -> set[str]:
+        """`missing` and what is imported from below it: its folder alone may make it a package."""
+        read = list(self._finder.read.items())
+        names = {name for item in read for name in self._reloading.scan(*item).names}
+        return {missing, *(name for name in names if name.startswith(missing + "."))}
 
     # -- entries → modules --------------------------------------------------------------------
 
@@ -250,6 +516,8 @@ class Project:
     def _take_out(self, entries: Sequence[Entry], reload: ReloadMode) -> None:
         starts = {e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries}
         replaced = self._reloading.replaced(starts, reload, self._modules, self._sources)
+        if replaced.executed:
+            self.generation += 1
         leaving = {name: sys.modules.pop(name) for name in replaced.executed}
         twins = {name: _without(sys.modules[name], leaving) for name in replaced.packages}
         for name, twin in twins.items():
@@ -325,6 +593,31 @@ class Project:
             if error.name and (name == error.name or name.startswith(error.name + ".")):
                 return False
             raise
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """A sys.modules that needed no change to hold this project's modules, and no others'.
+
+    Attributes:
+        modules: a copy.
+        doubtful: top-level modules whose place a file in the project's folder could take.
+    """
+
+    modules: dict[str, ModuleType]
+    doubtful: set[str]
+
+
+@dataclass(frozen=True)
+class _Anticipated:
+    """A patch, and all that it was worked out from."""
+
+    codebase: Codebase
+    reached: set[str]
+    changed: Mapping[str, Source]
+    outside: Mapping[str, str]
+    renewed: set[Key]
+    patch: Patch
 
 
 @contextlib.contextmanager

@@ -13,15 +13,13 @@ from typing import Any
 from hamdev.config import Settings, load_settings
 from hamdev.errors import InputError
 from hamdev.pipeline import adapters as adapters_
+from hamdev.pipeline.composition import Composition
 from hamdev.pipeline.executors import opened
 from hamdev.pipeline.graphs import (
     OrderedGraph,
-    computable_leaves,
     describe_missing,
-    missing_inputs,
     refuse_dynamic,
     require_known,
-    topological_order,
 )
 from hamdev.pipeline.loader import Project, ReloadMode
 from hamdev.pipeline.observe import Observer, SilentObserver
@@ -254,7 +252,9 @@ class PipelineManager:
         return LoggingObserver(observer or SilentObserver(), log)
 
 
-def build_sync(modules: Sequence[ModuleType], config: RunConfig) -> SyncExecution:
+def build_sync(
+    modules: Sequence[ModuleType], config: RunConfig, composition: Composition | None = None
+) -> SyncExecution:
     """Compose `modules` for the synchronous driver.
 
     Raises:
@@ -263,11 +263,17 @@ def build_sync(modules: Sequence[ModuleType], config: RunConfig) -> SyncExecutio
     """
     adapters = adapters_.adapters_for(config)
     adapters_.require_sync(adapters)
-    return SyncExecution(modules, config.config, adapters)
+    return SyncExecution(modules, config.config, adapters, composition)
 
 
-def async_builder(config: RunConfig) -> Callable[[Sequence[ModuleType], RunConfig], Any]:
+def async_builder(
+    config: RunConfig, composition: Composition | None = None
+) -> Callable[[Sequence[ModuleType], RunConfig], Any]:
     """What composes modules for the async driver.
+
+    Args:
+        config: the merged config.
+        composition: keeps what it can from one DAG to the next.
 
     Raises:
         ValueError: the config forbids the async driver.
@@ -291,7 +297,7 @@ def async_builder(config: RunConfig) -> Callable[[Sequence[ModuleType], RunConfi
     def build(modules: Sequence[ModuleType], merged: RunConfig) -> AsyncExecution:
         adapters = adapters_.adapters_for(merged)
         adapters_.require_async(adapters)
-        return AsyncExecution(modules, merged.config, adapters)
+        return AsyncExecution(modules, merged.config, adapters, composition)
 
     return build
 
@@ -316,7 +322,7 @@ def _validated(name: str, execution: Any, modules: list[ModuleType], config: Run
         final_vars = list(dict.fromkeys(config.final_vars))
         require_known(graph, final_vars, "final_vars", {})
     else:
-        final_vars, lacking = computable_leaves(graph, inputs, overrides)
+        final_vars, lacking = graph.computable_leaves(inputs, overrides)
         if not final_vars and lacking:
             missing: dict[str, list[str]] = {}
             for lacks in lacking.values():
@@ -324,19 +330,18 @@ def _validated(name: str, execution: Any, modules: list[ModuleType], config: Run
                     known = missing.setdefault(wanted, [])
                     known += [n for n in needers if n not in known]
             raise describe_missing(missing)
-        topological_order(sorted(graph.nodes.values(), key=lambda n: n.name), overrides)
     ordered = graph.ordered_upstream(final_vars, inputs, overrides)
-    executed = [n for n in ordered if n.name not in overrides]
-    if missing := missing_inputs(graph, executed, {**inputs, **overrides}):
+    executed = {name: node for node in ordered if (name := node.name) not in overrides}
+    if missing := graph.missing_inputs(executed, {**inputs, **overrides}):
         raise describe_missing(missing)
-    refuse_dynamic(executed)
+    refuse_dynamic(executed.values())
     _check_input_types(execution, graph, ordered, inputs)
     return Prepared(
         name=name,
         execution=execution,
         modules=modules,
         final_vars=final_vars,
-        ordered=[n.name for n in executed if not n.user_defined],
+        ordered=[name for name, node in executed.items() if not node.user_defined],
         lacking=lacking,
         config=config,
     )

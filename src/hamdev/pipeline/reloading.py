@@ -14,9 +14,10 @@ from typing import Literal
 from hamdev.core.imports import ImportScan, scan_imports
 from hamdev.pipeline.finder import ProjectFinder, finder_of, is_own
 from hamdev.pipeline.folder import ProjectFolder
+from hamdev.pipeline.patching import NotPatchableError
 from hamdev.pipeline.sources import Source, read_source
 
-ReloadMode = Literal["none", "changed", "all"]
+ReloadMode = Literal["none", "changed", "all", "patch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,39 @@ class Reloading:
             module: frozenset(n for n in self.scan(module, source).names if self._is_absent(n))
             for module, source in sources.items()
         }
+
+    def present_source(
+        self, name: str, modules: Mapping[str, ModuleType], sources: Mapping[str, Source]
+    ) -> Source | None:
+        """The present text of one of the project's modules; the known one if it is the same.
+
+        Returns:
+            None for what is no module of the project with a text.
+
+        Raises:
+            NotPatchableError: it is found elsewhere than where it was loaded from, or something
+                that it wanted in vain has appeared.
+        """
+        known = sources.get(name)
+        if known is None:
+            if name in sys.modules and finder_of(sys.modules[name]) is not self._finder:
+                return None
+            file = self._folder.path_of(name)
+            if file is None or not self._folder.owns(file):
+                return None
+            return _read(file)
+        elsewhere = known.file.removesuffix(".py") + os.sep + "__init__.py"
+        if os.path.isfile(elsewhere) or not os.path.isfile(known.file):  # noqa: PTH113 - many files
+            raise NotPatchableError(f"{name!r} is found elsewhere by now")
+        if any(self._folder.path_of(absent) for absent in self._absent.get(name, ())):
+            raise NotPatchableError(f"a module that {name!r} tried to import has appeared")
+        try:
+            content = Path(known.file).read_bytes()
+        except OSError as error:
+            raise NotPatchableError(f"{name!r} cannot be read: {error}") from error
+        if hashlib.sha256(content).hexdigest() == known.sha256:
+            return known
+        return _read(known.file)
 
     def replaced(
         self,
@@ -143,6 +177,14 @@ class Reloading:
             if package is None or not self._folder.holds_any(getattr(package, "__path__", ())):
                 return False
         return self._folder.path_of(name) is None
+
+
+def _read(file: str) -> Source:
+    try:
+        return read_source(file)
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        # Loading it as a whole finds the same, and says it as Python does.
+        raise NotPatchableError(f"{file} cannot be read: {error}") from error
 
 
 def _source(name: str, module: ModuleType, sources: Mapping[str, Source]) -> Source | None:

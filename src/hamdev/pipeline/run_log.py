@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -41,10 +42,10 @@ class LoggingObserver:
         self.executed = 0
         self.started_at = time.perf_counter()
 
-    def node_started(self, node: str) -> None:
+    def node_started(self, node: str, inputs: Mapping[str, Any]) -> None:
         """Log it and pass it on."""
         self._log.debug("node started", node=node)
-        self._observer.node_started(node)
+        self._observer.node_started(node, inputs)
 
     def node_finished(self, node: str, value: Any, seconds: float) -> None:
         """Log it and pass it on."""

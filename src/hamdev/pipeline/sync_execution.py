@@ -16,8 +16,9 @@ from hamilton.lifecycle import base as lifecycle
 from hamilton.node import Node
 
 from hamdev.errors import RunTimeoutError
+from hamdev.pipeline.composition import Composition
 from hamdev.pipeline.graphs import OrderedGraph
-from hamdev.pipeline.observe import Observer, current_node
+from hamdev.pipeline.observe import Observer, Remembering, current_node
 from hamdev.pipeline.values import require_value
 
 
@@ -28,18 +29,26 @@ class SyncExecution:
         modules: in the order in which later ones win.
         config: Hamilton's config.
         adapters: lifecycle adapters, checked by `adapters.require_sync`.
+        composition: tells afterwards which functions the nodes come from.
 
     Attributes:
         graph: the composed DAG.
     """
 
     def __init__(
-        self, modules: Sequence[ModuleType], config: Mapping[str, Any], adapters: Sequence[Any]
+        self,
+        modules: Sequence[ModuleType],
+        config: Mapping[str, Any],
+        adapters: Sequence[Any],
+        composition: Composition | None = None,
     ) -> None:
         builder = driver.Builder().with_modules(*modules).with_config(dict(config))
         self._driver = builder.with_adapters(*adapters).allow_module_overrides().build()
         graph = self._driver.graph
-        self.graph = OrderedGraph(graph.nodes, graph.config, graph.adapter)
+        nodes = graph.nodes
+        if composition is not None:
+            nodes = composition.nodes(modules, config, graph.adapter)
+        self.graph = OrderedGraph(nodes, graph.config, graph.adapter)
         self._driver.graph = self.graph
 
     def execute(
@@ -49,6 +58,7 @@ class SyncExecution:
         overrides: Mapping[str, Any],
         observer: Observer,
         timeout_s: float | None = None,
+        remembering: Remembering | None = None,
     ) -> Any:
         """The values of `final_vars`, in that order (or what a result builder makes of them).
 
@@ -70,7 +80,9 @@ class SyncExecution:
                 )
             methods = dict(adapter_set.sync_methods)
             users = methods.get("do_node_execute")
-            calls = _NodeCalls(users[0] if users else None, observer, loop, deadline, timeout_s)
+            calls = _NodeCalls(
+                users[0] if users else None, observer, loop, deadline, timeout_s, remembering
+            )
             adapter_set.sync_methods["do_node_execute"] = [calls]
             if "do_validate_input" in methods:
                 adapter_set.sync_methods["do_validate_input"] = [_Validated()]
@@ -93,7 +105,9 @@ class _NodeCalls(lifecycle.BaseDoNodeExecute):  # type: ignore[misc]  # Hamilton
         loop: _LoopBeside,
         deadline: float | None,
         timeout_s: float | None,
+        remembering: Remembering | None,
     ) -> None:
+        self._remembering = remembering
         self._users = users
         self._observer = observer
         self._loop = loop
@@ -108,8 +122,12 @@ class _NodeCalls(lifecycle.BaseDoNodeExecute):  # type: ignore[misc]  # Hamilton
                 f"the run took longer than timeout_s={self._timeout_s}; node {node_.name!r} and "
                 "what depends on it were not executed"
             )
+        if self._remembering is not None:
+            if (recalled := self._remembering.recall(node_.name)) is not None:
+                return recalled.value
+            kwargs = self._remembering.inputs(node_.name, kwargs)
         token = current_node.set(node_.name)
-        self._observer.node_started(node_.name)
+        self._observer.node_started(node_.name, kwargs)
         started = time.perf_counter()
         try:
             if self._users is not None:

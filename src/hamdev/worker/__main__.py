@@ -1,4 +1,4 @@
-"""The worker's entry: `python -P -m hamdev.worker --descriptor N --pipelines-dir NAME`.
+"""The worker's entry: `python -P -m hamdev.worker --descriptor N …`.
 
 The main thread executes runs, since only it can be interrupted by a signal. A second thread
 reads commands, so that a cancellation arrives while the first one is busy; a third one answers
@@ -22,7 +22,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from hamdev.messages import Cancel, Fetch, Interrupted, Preload, Ready, Run
+from hamdev.messages import Anticipate, Cancel, Fetch, Interrupted, Preload, Ready, Run
 from hamdev.worker.channel import Channel
 
 
@@ -31,12 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hamdev.worker")
     parser.add_argument("--descriptor", type=int, required=True)
     parser.add_argument("--pipelines-dir", required=True)
+    parser.add_argument("--keep-in", type=Path, required=True)
+    parser.add_argument("--max-bytes", type=int, required=True)
+    parser.add_argument("--keep-slower-than-ms", type=int, required=True)
+    parser.add_argument("--disk-max-bytes", type=int, required=True)
     options = parser.parse_args(arguments)
     _end_with_parent()
     # A crash in C code then says on stderr, which the daemon reads, where it happened.
     faulthandler.enable(file=2, all_threads=False)
     channel = Channel(options.descriptor)
-    Worker(channel, options.pipelines_dir).serve()
+    Worker(channel, options).serve()
 
 
 class Worker:
@@ -44,10 +48,10 @@ class Worker:
 
     Args:
         channel: the connection to the daemon.
-        pipelines_dir: the folder, relative to the current one, of short module names.
+        options: of the command line.
     """
 
-    def __init__(self, channel: Channel, pipelines_dir: str) -> None:
+    def __init__(self, channel: Channel, options: argparse.Namespace) -> None:
         # Heavy: it imports Hamilton. Nothing before it depends on that.
         from hamdev.config import Settings
         from hamdev.pipeline.async_execution import user_code_callers as async_callers
@@ -58,22 +62,27 @@ class Worker:
         from hamdev.worker.interruption import Interruption
         from hamdev.worker.memory import Memory
         from hamdev.worker.output import CapturedOutput
+        from hamdev.worker.store import Store
 
         importlib.import_module("hamilton.async_driver")
         # Its banners say less than the problem that is reported of the same error.
         logging.getLogger("hamilton").setLevel(logging.CRITICAL)
         self._channel = channel
-        self._memory = Memory()
+        self._memory = Memory(options.max_bytes)
         self._interruption = Interruption(
             [*async_callers(), *sync_callers(), *source_callers()],
             lambda run: channel.send(Interrupted(run=run)),
         )
         output = CapturedOutput(channel, self._interruption.raise_if_wanted)
         output.install()
-        manager = PipelineManager(Path.cwd(), pipelines_dir=pipelines_dir, settings=Settings())
+        manager = PipelineManager(
+            Path.cwd(), pipelines_dir=options.pipelines_dir, settings=Settings()
+        )
         manager.project.install()
-        self._execution = Execution(manager, channel, self._memory, output)
-        self._commands: queue.SimpleQueue[Run | Preload] = queue.SimpleQueue()
+        store = Store(options.keep_in, options.disk_max_bytes)
+        slower_than_s = options.keep_slower_than_ms / 1e3
+        self._execution = Execution(manager, channel, self._memory, output, store, slower_than_s)
+        self._commands: queue.SimpleQueue[Run | Preload | Anticipate] = queue.SimpleQueue()
         self._fetches: queue.SimpleQueue[Fetch] = queue.SimpleQueue()
 
     def serve(self) -> None:
@@ -92,8 +101,11 @@ class Worker:
                 command = self._commands.get()
                 if isinstance(command, Preload):
                     _preload(command.modules)
+                elif isinstance(command, Anticipate):
+                    self._execution.anticipate(command)
                 else:
                     runner.run(self._run(command), context=contextvars.copy_context())
+                    self._execution.tidy(command, lambda: not self._commands.empty())
 
     async def _run(self, command: Run) -> None:
         loop = asyncio.get_running_loop()
@@ -127,7 +139,7 @@ class Worker:
                 case Run():
                     self._interruption.expect(command.run)
                     self._commands.put(command)
-                case Preload():
+                case Preload() | Anticipate():
                     self._commands.put(command)
         # The daemon is gone; children of user code would outlive it.
         os.killpg(os.getpgid(0), signal.SIGKILL)
@@ -136,7 +148,7 @@ class Worker:
         from hamdev.worker.fetching import fetched
 
         while True:
-            self._channel.send(fetched(self._fetches.get(), self._memory))
+            self._channel.send(fetched(self._fetches.get(), self._memory, self._execution.keeping))
 
 
 def _preload(modules: Sequence[str]) -> None:

@@ -8,12 +8,20 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import FunctionType, ModuleType
 from typing import Any
 
+from msgspec import structs
+
+from hamdev.content import content_digest
+from hamdev.core.plan import Step
+from hamdev.core.references import Key
 from hamdev.errors import InputError
 from hamdev.messages import (
+    Anticipate,
+    Because,
     Loaded,
     NodeBlocked,
     NodeFailed,
@@ -23,19 +31,33 @@ from hamdev.messages import (
     Outcome,
     PipelineSpec,
     Planned,
+    PlanStep,
     Problem,
     Run,
     RunEnded,
+    Spoilt,
+    Tidied,
 )
+from hamdev.pipeline.composition import Composition
 from hamdev.pipeline.executors import opened
+from hamdev.pipeline.loader import Project
 from hamdev.pipeline.manager import PipelineManager, Prepared, async_builder, build_sync
+from hamdev.pipeline.node_versions import NodeVersions
+from hamdev.pipeline.observe import Recalled
 from hamdev.pipeline.run_config import RunConfig
+from hamdev.pipeline.sources import Source
 from hamdev.worker.channel import Channel
+from hamdev.worker.fingerprint import fingerprint
+from hamdev.worker.fingerprint_libraries import NoFingerprintError
 from hamdev.worker.interruption import RunCancelled
-from hamdev.worker.memory import Memory, Remembered
+from hamdev.worker.keeping import Keeping
+from hamdev.worker.memory import Memory, unique_token
 from hamdev.worker.output import CapturedOutput
 from hamdev.worker.problems import Describe
-from hamdev.worker.summary import summarize
+from hamdev.worker.protection import Protected
+from hamdev.worker.reads import FileReads
+from hamdev.worker.reuse import RunReuse
+from hamdev.worker.store import Store
 
 
 class Execution:
@@ -46,15 +68,38 @@ class Execution:
         channel: where reports go.
         memory: where values are kept.
         output: what captures prints; it is flushed before a node's end is reported.
+        store: where slow values outlive the process.
+        keep_slower_than_s: how long a node has to take for its value to be kept there.
+
+    Attributes:
+        keeping: the values in that store.
     """
 
     def __init__(
-        self, manager: PipelineManager, channel: Channel, memory: Memory, output: CapturedOutput
+        self,
+        manager: PipelineManager,
+        channel: Channel,
+        memory: Memory,
+        output: CapturedOutput,
+        store: Store,
+        keep_slower_than_s: float,
     ) -> None:
         self._manager = manager
         self._channel = channel
         self._memory = memory
         self._output = output
+        self.keeping = Keeping(store, keep_slower_than_s, self._token_of)
+        self._reads = FileReads(self._is_code)
+        manager.project.token_of = lambda value: fingerprint(
+            value, partial(_identity, manager.project)
+        )
+        self._compositions: dict[str, Composition] = {}
+        self._generation = 0
+        self._written: dict[str, set[str]] = {}
+        self._protected = Protected()
+        self._finished: RunReuse | None = None
+        self._run: int | None = None
+        manager.project.on_read(self._report_read)
 
     async def run(self, command: Run) -> None:
         """Execute a run to its end; its last report is `RunEnded`, whatever happens."""
@@ -63,13 +108,17 @@ class Execution:
         load_problems: list[Problem] = []
         problems: list[Problem] = []
         self._output.begin(command.run)
+        self._run = command.run
+        self._finished = None
         try:
+            if command.clean:
+                self.keeping.clear()
             config = _run_config(command.spec)
-            prepared = self._load(command, config, load_problems)
-            if prepared is None:
+            loaded = self._load(command, config, load_problems)
+            if loaded is None:
                 outcome = "failed"
             else:
-                outcome = await self._execute(command, config, prepared, problems)
+                outcome = await self._execute(command, config, *loaded, problems)
         except (RunCancelled, asyncio.CancelledError):
             outcome = "cancelled"
         except BaseException as error:
@@ -87,86 +136,223 @@ class Execution:
             )
         )
 
+    def anticipate(self, command: Anticipate) -> None:
+        """Work out ahead what the run that is likely to come next needs to know."""
+        config = _run_config(command.spec)
+        try:
+            self._manager.project.anticipate([*config.additional_modules, command.spec.name])
+        except Exception:
+            return  # the run will find the same, and say it
+
+    def tidy(self, command: Run, is_wanted: Callable[[], bool]) -> None:
+        """What can wait until a run has been reported; it stops as soon as another is wanted."""
+        reuse = self._finished
+        if reuse is not None:
+            self._check(command, reuse)
+        self._channel.send(Tidied(run=command.run))
+        if reuse is not None:
+            self._memory.make_room((command.spec.name, name) for name in reuse.wanted)
+            for name in reuse.ran:
+                if is_wanted():
+                    return
+                reuse.note_parts(name)
+
+    def _check(self, command: Run, reuse: RunReuse) -> None:
+        """Find out whether nodes have changed their inputs in place."""
+        pipeline = command.spec.name
+        spoilt, warnings = self._protected.check(pipeline, reuse, self._memory)
+        if spoilt or warnings:
+            self._channel.send(
+                Spoilt(run=command.run, pipeline=pipeline, nodes=spoilt, warnings=warnings)
+            )
+
     # -- loading ------------------------------------------------------------------------------
 
-    def _load(self, command: Run, config: RunConfig, problems: list[Problem]) -> Prepared | None:
-        """The composed pipeline; None if that failed, with the reason added to `problems`."""
+    def _load(
+        self, command: Run, config: RunConfig, problems: list[Problem]
+    ) -> tuple[Prepared, RunReuse] | None:
+        """The pipeline and what it reuses; None if that failed: the reason is in `problems`."""
+        name = command.spec.name
         project = self._manager.project
-        build = async_builder(config) if config.async_driver is not False else build_sync
+        composition = self._compositions.setdefault(name, Composition())
+        if config.async_driver is not False:
+            build = async_builder(config, composition)
+        else:
+            build = partial(build_sync, composition=composition)
         try:
-            with self._manager.prepared(command.spec.name, config, build, "changed") as prepared:
+            with self._manager.prepared(name, config, build, "patch") as prepared:
                 pass
         except (RunCancelled, asyncio.CancelledError):
-            self._report_loaded(command)
+            self._report_loaded(command, {})
             raise
         except BaseException as error:
-            self._report_loaded(command)
+            self._report_loaded(command, self._known_files(name))
             problems.append(self._describe(command).load_problem(error))
             return None
-        self._report_loaded(command)
+        if project.generation != self._generation:
+            # Classes are other objects now, and values of the old ones would not fit them.
+            self._generation = project.generation
+            self._memory.forget()
+        self._report_loaded(command, self._known_files(name))
+        reuse = self._reuse(command, config, prepared, composition)
+        steps = reuse.plan(_forced(command, prepared.ordered))
         describe = self._describe(command)
         blocked = {
             leaf: describe.missing_input(_missing(leaf, lacks), leaf)
             for leaf, lacks in prepared.lacking.items()
         }
-        nodes = {name: _place(prepared, name, project.owns) for name in prepared.ordered}
-        self._memory.forget_others(command.spec.name, [*nodes, *blocked])
+        places = {node: _place(prepared, node, project.owns) for node in prepared.ordered}
+        self._memory.forget_others(name, [*places, *blocked])
         self._channel.send(
             Planned(
                 run=command.run,
                 modules=[module.__name__ for module in prepared.modules],
                 final_vars=prepared.final_vars,
-                nodes=nodes,
+                nodes=places,
+                plan=[_plan_step(step, places) for step in steps.values()],
                 blocked=blocked,
                 warnings=_warnings(prepared),
+                restored=reuse.restored(),
             )
         )
-        return prepared
+        return prepared, reuse
 
-    def _report_loaded(self, command: Run) -> None:
+    def _reuse(
+        self, command: Run, config: RunConfig, prepared: Prepared, composition: Composition
+    ) -> RunReuse:
+        graph = prepared.graph
+        codebase = self._manager.project.codebase
+        given = {**graph.config, **config.inputs}
+        return RunReuse(
+            pipeline=command.spec.name,
+            run=command.run,
+            revision=command.revision,
+            nodes=[graph.nodes[name] for name in prepared.ordered],
+            wanted=prepared.final_vars,
+            outside=given,
+            versions=NodeVersions(
+                codebase,
+                composition.producers,
+                graph.config,
+                lambda value: fingerprint(value, _no_version) or unique_token(),
+                self._manager.project.state,
+            ),
+            memory=self._memory,
+            reads=self._reads,
+            version_of=partial(_version_of, self._manager.project),
+            objects=_object_of,
+            keeping=self.keeping,
+        )
+
+    def _token_of(self, value: Any) -> bytes:
+        return fingerprint(value, partial(_version_of, self._manager.project)) or unique_token()
+
+    def _known_files(self, pipeline: str) -> dict[str, str | None]:
+        """The data files that remembered values were made from, and what they hold now."""
+        written = self._written.get(pipeline, set())
+        found: dict[str, str | None] = {}
+        for remembered in self._memory.of(pipeline).values():
+            for path, state in remembered.files.items():
+                if path not in written and path not in found:
+                    found[path] = state.digest if state.is_same(path) else content_digest(path)
+        return found
+
+    def _report_loaded(self, command: Run, data: dict[str, str | None]) -> None:
         project = self._manager.project
         self._channel.send(
             Loaded(
                 run=command.run,
-                files=project.attempted_files(),
+                files={**data, **project.attempted_files()},
                 third_party=project.third_party_imports(),
             )
         )
+
+    def _report_read(self, source: Source) -> None:
+        """Tell of a text before it is executed: if it never ends, its next save is to be seen."""
+        if self._run is not None:
+            files: dict[str, str | None] = {source.file: source.sha256}
+            self._channel.send(Loaded(run=self._run, files=files, third_party=[]))
 
     def _describe(self, command: Run) -> Describe:
         project = self._manager.project
         return Describe(project.owns, project.attempted_sources())
 
+    def _is_code(self, path: str) -> bool:
+        project = self._manager.project
+        if path.startswith(str(project.root / ".hamdev")):
+            return True
+        if not path.endswith(".py"):
+            return False
+        texts = (*project.sources.values(), *project.attempted_sources())
+        return any(source.file == path for source in texts)
+
     # -- executing ----------------------------------------------------------------------------
 
     async def _execute(
-        self, command: Run, config: RunConfig, prepared: Prepared, problems: list[Problem]
+        self,
+        command: Run,
+        config: RunConfig,
+        prepared: Prepared,
+        reuse: RunReuse,
+        problems: list[Problem],
     ) -> Outcome:
-        reporter = _Reporter(self, command, prepared)
-        wanted = prepared.final_vars, config.inputs, config.overrides, reporter
+        reporter = _Reporter(self, command, prepared, reuse)
+        targets = reuse.targets()
+        self._reads.begin_run()
+        self._protected.begin_run()
+        outcome: Outcome = "failed" if prepared.lacking else "ok"
         try:
-            if config.async_driver is False:
-                prepared.execution.execute(*wanted, config.timeout_s)
-            else:
-                names = self._manager.project.module_names
-                async with opened(config.executor, config.executor_options, names) as elsewhere:
-                    await prepared.execution.execute(
-                        *wanted, config.timeout_s, elsewhere, keep_going=True
-                    )
+            if targets:
+                await self._execute_nodes(config, prepared, reuse, targets, reporter)
         except (RunCancelled, asyncio.CancelledError):
             raise
         except BaseException as error:
             if not reporter.failed:
                 problems.append(self._describe(command).load_problem(error))
-            return "failed"
-        return "failed" if reporter.failed or prepared.lacking else "ok"
+            outcome = "failed"
+        finally:
+            written = self._written.setdefault(command.spec.name, set())
+            written |= self._reads.written
+            self._finished = reuse
+        self._report_data(command, reuse)
+        return "failed" if reporter.failed else outcome
+
+    async def _execute_nodes(
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        reuse: RunReuse,
+        targets: list[str],
+        reporter: _Reporter,
+    ) -> None:
+        if config.with_adapter:
+            targets = prepared.final_vars  # adapters may look at the results as a whole
+        overrides = {**reuse.values(targets), **config.overrides}
+        wanted = targets, config.inputs, overrides, reporter
+        if config.async_driver is False:
+            prepared.execution.execute(*wanted, config.timeout_s, reporter)
+            return
+        names = self._manager.project.module_names
+        async with opened(config.executor, config.executor_options, names) as elsewhere:
+            await prepared.execution.execute(
+                *wanted, config.timeout_s, elsewhere, keep_going=True, remembering=reporter
+            )
+
+    def _report_data(self, command: Run, reuse: RunReuse) -> None:
+        """Tell which data files the values were made from, so that they are watched."""
+        files = {
+            path: state.digest or (None if state.signature is None else "changed while it was read")
+            for path, state in reuse.files().items()
+        }
+        if files:
+            self._channel.send(Loaded(run=command.run, files=files, third_party=[]))
 
     # -- what the reporter needs --------------------------------------------------------------
 
-    def keep(self, command: Run, node: str, value: Any) -> None:
-        """Remember a value."""
-        remembered = Remembered(value, command.run, command.revision)
-        self._memory.keep(command.spec.name, node, remembered)
+    @property
+    def protected(self) -> Protected:
+        """Inputs that nodes get copies of."""
+        return self._protected
 
     def report(self, report: Any) -> None:
         """Report, after what has been printed so far."""
@@ -185,30 +371,55 @@ class Execution:
 
 
 class _Reporter:
-    """Reports each step of each node of one run."""
+    """Reports each step of each node of one run, and remembers its values."""
 
-    def __init__(self, execution: Execution, command: Run, prepared: Prepared) -> None:
+    def __init__(
+        self, execution: Execution, command: Run, prepared: Prepared, reuse: RunReuse
+    ) -> None:
         self._execution = execution
         self._command = command
         self._prepared = prepared
+        self._reuse = reuse
         self.failed = False
 
-    def node_started(self, node: str) -> None:
+    def recall(self, node: str) -> Recalled | None:
+        remembered = self._reuse.recall(node)
+        if remembered is None:
+            return None
+        self._execution.report(
+            NodeFinished(
+                run=self._command.run,
+                node=node,
+                ms=_ms(remembered.seconds),
+                changed=False,
+                summary=remembered.summary,
+                action="reused",
+            )
+        )
+        return Recalled(remembered.value)
+
+    def inputs(self, node: str, values: dict[str, Any]) -> dict[str, Any]:
+        pipeline = self._command.spec.name
+        return self._execution.protected.inputs(pipeline, node, values, self._reuse)
+
+    def node_started(self, node: str, inputs: Mapping[str, Any]) -> None:
+        self._reuse.begin(node, inputs)
         self._execution.report(NodeStarted(run=self._command.run, node=node))
 
     def node_finished(self, node: str, value: Any, seconds: float) -> None:
-        self._execution.keep(self._command, node, value)
+        remembered, changed = self._reuse.keep(node, value, seconds)
         self._execution.report(
             NodeFinished(
                 run=self._command.run,
                 node=node,
                 ms=_ms(seconds),
-                changed=True,
-                summary=summarize(value),
+                changed=changed,
+                summary=remembered.summary,
             )
         )
 
     def node_failed(self, node: str, error: BaseException, seconds: float) -> None:
+        self._reuse.fail(node)
         if isinstance(error, RunCancelled | asyncio.CancelledError):
             return
         self.failed = True
@@ -219,6 +430,61 @@ class _Reporter:
 
     def node_blocked(self, node: str, by: str) -> None:
         self._execution.report(NodeBlocked(run=self._command.run, node=node, by=by))
+
+
+def _forced(command: Run, ordered: Sequence[str]) -> dict[str, Because]:
+    names = ordered if command.forced is None else command.forced
+    because = Because(kind="rerun", text=command.forced_by or "asked for")
+    return dict.fromkeys(names, because)
+
+
+def _plan_step(step: Step, places: Mapping[str, NodePlace]) -> PlanStep:
+    because = step.because
+    if step.action == "run":
+        # A reason without a place of its own is shown at the node that it speaks of.
+        because = [
+            reason
+            if reason.file
+            else structs.replace(reason, file=place.file, line=place.line)
+            for reason in because
+            for place in (places.get(reason.name or "") or places[step.node],)
+        ]
+    return PlanStep(node=step.node, action=step.action, because=because)
+
+
+def _version_of(project: Project, thing: Any) -> str | None:
+    """The code version of a class or function, if it is the project's."""
+    codebase = project.codebase
+    module = getattr(thing, "__module__", None)
+    if not isinstance(module, str) or module not in codebase.modules:
+        return None
+    name = getattr(thing, "__qualname__", "")
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    is_nameless = "<" in name  # the fingerprint knows what to make of those
+    if not is_nameless and not (thing is found or thing is getattr(found, "__wrapped__", None)):
+        raise NoFingerprintError(f"{name} is not what goes by that name now")
+    # What was executed again for the sake of state is the same code, but not the same class.
+    renewed = project.state.renewed.get((module, name.partition(".")[0]), 0)
+    return codebase.version(module, name) + (f" {renewed}" if renewed else "")
+
+
+def _identity(project: Project, thing: Any) -> str | None:
+    """Stands for a class or function of the project, as long as nothing is executed again."""
+    if getattr(thing, "__module__", None) not in project.codebase.modules:
+        return None
+    return None if "<" in getattr(thing, "__qualname__", "<") else str(id(thing))
+
+
+def _no_version(thing: Any) -> str | None:
+    return None
+
+
+def _object_of(key: Key) -> Any:
+    """What a definition stands for now, if that may be or name a file."""
+    value = getattr(sys.modules.get(key[0]), key[1], None)
+    return value if isinstance(value, str | os.PathLike | FunctionType | list | tuple) else None
 
 
 def _run_config(spec: PipelineSpec) -> RunConfig:

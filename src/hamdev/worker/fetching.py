@@ -11,13 +11,14 @@ import msgspec
 
 from hamdev.messages import Fetch, Fetched
 from hamdev.worker.formats import BINARY, ENDINGS, NoSuchFormatError, render
+from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory
 
 
-def fetched(command: Fetch, memory: Memory) -> Fetched:
+def fetched(command: Fetch, memory: Memory, keeping: Keeping) -> Fetched:
     """The value that `command` asks for, or why there is none; it never raises."""
     remembered = memory.get(command.pipeline, command.node)
-    if remembered is None:
+    if remembered is None or not keeping.load(remembered):
         return Fetched(request=command.request, missing=True)
     try:
         content, media_type = render(remembered.value, command.format)

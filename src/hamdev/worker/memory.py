@@ -1,26 +1,101 @@
-"""The values of nodes, each with the run and revision it comes from."""
+"""The values of nodes, and what each was made from; bounded in size."""
 
 from __future__ import annotations
 
+import itertools
+import os
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from hamdev.core.plan import Known
+from hamdev.core.references import Key
+from hamdev.core.versions import Part
+from hamdev.messages import Summary
+from hamdev.worker.reads import FileState
 
-@dataclass(frozen=True, slots=True)
+_GONE: Any = object()
+ON_DISK: Any = object()
+"""Stands for a value that is kept on disk only."""
+_numbers = itertools.count(1)
+_PROCESS = os.urandom(8)
+
+
+def unique_token() -> bytes:
+    """A token that equals no other one: for values that cannot be told apart."""
+    return b"#" + _PROCESS + next(_numbers).to_bytes(8, "big")
+
+
+@dataclass(slots=True)
 class Remembered:
-    """One value; what it was computed for dates it."""
+    """One value of one node.
+
+    Attributes:
+        token: equal tokens mean values that no node can tell apart.
+        has_fingerprint: whether the token is the value's fingerprint, not just a number.
+        version: the node's code version.
+        inputs: input name → the token of its value.
+        files: path → what the node read there.
+        seconds: in the node's own function.
+        size: of the value in bytes, about.
+        run: which computed the value, or restored it.
+        revision: the latest one that the value is known to be right for.
+        key: under which it is kept on disk; empty if it is not.
+        is_restored: it was computed by an earlier process, or in an earlier state of the files.
+        parts: what the version covers, or what works that out.
+        spoilt: how the value was changed after it was made; empty if it was not.
+    """
 
     value: Any
+    token: bytes
+    has_fingerprint: bool
+    version: str
+    inputs: Mapping[str, bytes]
+    files: Mapping[str, FileState]
+    seconds: float
+    size: int
     run: int
     revision: int
+    summary: Summary
+    key: str = ""
+    is_restored: bool = False
+    parts: Mapping[Key, Part] | Callable[[], Mapping[Key, Part]] = field(default_factory=dict)
+    spoilt: str = ""
+
+    @property
+    def has_value(self) -> bool:
+        """Whether the value itself is still to be had, in memory or on disk."""
+        return self.value is not _GONE
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the value is at hand."""
+        return self.value is not _GONE and self.value is not ON_DISK
+
+    def known(self) -> Known:
+        """What the plan needs to know of it; looks at the files that the node read."""
+        changed = tuple(path for path, state in self.files.items() if not state.is_same(path))
+        return Known(
+            version=self.version,
+            inputs=self.inputs,
+            token=self.token,
+            run=self.run,
+            changed_files=changed,
+            has_value=self.has_value,
+            spoilt=self.spoilt,
+        )
 
 
 class Memory:
-    """The latest value of each node of each pipeline; safe to use from several threads."""
+    """The latest value of each node of each pipeline; safe to use from several threads.
 
-    def __init__(self) -> None:
+    Args:
+        max_bytes: what all values together may take, about.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._values: dict[str, dict[str, Remembered]] = {}
 
@@ -34,6 +109,16 @@ class Memory:
         with self._lock:
             return self._values.get(pipeline, {}).get(node)
 
+    def of(self, pipeline: str) -> dict[str, Remembered]:
+        """All that is remembered of a pipeline, by node."""
+        with self._lock:
+            return dict(self._values.get(pipeline, {}))
+
+    def forget(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._values.clear()
+
     def forget_others(self, pipeline: str, nodes: Iterable[str]) -> None:
         """Drop the values of nodes that the pipeline no longer has."""
         kept = set(nodes)
@@ -41,3 +126,35 @@ class Memory:
             values = self._values.get(pipeline, {})
             for node in values.keys() - kept:
                 del values[node]
+
+    def make_room(self, served: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Give up values until the rest fits: first what is cheapest to compute again per byte.
+
+        Args:
+            served: (pipeline, node) whose values people ask for; they go last.
+
+        Returns:
+            The (pipeline, node) whose values were given up.
+        """
+        wanted = set(served)
+        with self._lock:
+            held = [
+                (pipeline, node, remembered)
+                for pipeline, values in self._values.items()
+                for node, remembered in values.items()
+                if remembered.is_in_memory
+            ]
+            total = sum(remembered.size for _, _, remembered in held)
+            if total <= self.max_bytes:
+                return []
+            held.sort(key=lambda item: (item[:2] in wanted, item[2].seconds / (item[2].size + 1)))
+            given_up = []
+            for pipeline, node, remembered in held:
+                if total <= self.max_bytes:
+                    break
+                if remembered.size == 0:
+                    continue
+                remembered.value = ON_DISK if remembered.key else _GONE
+                total -= remembered.size
+                given_up.append((pipeline, node))
+            return given_up

@@ -1,0 +1,59 @@
+"""What a path holds, as a short text: equal for equal content, in daemon and worker alike."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+
+MAX_HASHED_BYTES = 64 * 1024 * 1024
+_CHUNK = 1024 * 1024
+
+Signature = tuple[int, ...]
+
+
+def content_digest(path: str) -> str | None:
+    """A digest of a file's content or of a folder's names; None if there is neither.
+
+    Of a file over 64 MiB it tells size, time and inode instead: reading it takes too long.
+    """
+    try:
+        with open(path, "rb", opener=_opener) as file:  # Path.open takes no opener
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            if status.st_size > MAX_HASHED_BYTES:
+                return f"large-{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+            digest = hashlib.sha256()
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+            return digest.hexdigest()
+    except IsADirectoryError:
+        return _names_digest(path)
+    except (OSError, ValueError):
+        return None
+
+
+def signature(path: str) -> Signature | None:
+    """What `stat` tells of a path: as long as it stays the same, so does the content.
+
+    For a folder, its names are looked at later; its time alone says whether they may have changed.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116  # many small files, and Path costs as much as stat
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def _opener(path: str, flags: int) -> int:
+    # A pipe or device must not make us wait.
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _names_digest(path: str) -> str | None:
+    try:
+        names = sorted(os.listdir(path))  # noqa: PTH208  # names alone are wanted
+    except OSError:
+        return None
+    return "names-" + hashlib.sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()

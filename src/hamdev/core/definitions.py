@@ -1,0 +1,479 @@
+"""A module's text → its definitions, and what each of them refers to. Nothing is imported.
+
+A definition is everything that the text says about one top-level name: all statements that bind
+it, delete it or change it in place. A statement that may have effects beyond the names of its
+module is part of the module's `effects` as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from hamdev.core.expressions import absolute_base
+from hamdev.core.statements import StatementReader
+from hamdev.core.uses import CHANGE, DECORATE, STORE, TEXT, Statement, Target, Use
+from hamdev.core.vocabulary import BUILTINS
+
+EFFECTS = "<effects>"
+WHOLE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleText:
+    """What a module is loaded from.
+
+    Attributes:
+        name: absolute name.
+        file: where it is, for people.
+        text: decoded.
+        is_package: whether it is a package's `__init__`.
+    """
+
+    name: str
+    file: str
+    text: str
+    is_package: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """All that a module's text says about one of its names.
+
+    Attributes:
+        name: the top-level name.
+        kind: `function`, `class`, `import`, `constant` or `statements`, for people.
+        line: of its first statement.
+        positions: numbers of its statements in the module.
+        digest: of its statements, and of their order where that matters.
+        docs: of their docstrings.
+        uses: global names that they refer to.
+        imports: what imports bind the name to.
+        is_value: it is not bound by `def`, `class` or `import` alone.
+        eager, late_effect, reads, sensitivity, foreign_readers, changes_arguments,
+            sets_attributes, caches, fresh, immutable, stateful: as those of a `Statement`.
+    """
+
+    name: str
+    kind: str
+    line: int
+    positions: tuple[int, ...]
+    digest: bytes
+    docs: bytes
+    uses: frozenset[Use]
+    imports: frozenset[Target]
+    is_value: bool
+    eager: bool
+    late_effect: int
+    reads: int
+    sensitivity: int
+    foreign_readers: frozenset[str]
+    changes_arguments: bool
+    sets_attributes: bool
+    caches: bool
+    fresh: bool
+    immutable: bool
+    stateful: bool
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """A module's definitions.
+
+    Attributes:
+        module: absolute name.
+        file: where it is, for people.
+        is_package: whether it is a package's `__init__`.
+        table: name → definition.
+        effects: the statements with effects, taken together; None if there are none.
+        stars: modules that it star-imports, in order.
+        exports: the names in a literal `__all__`; None if there is no `__all__`.
+        exports_unknown: there is an `__all__` that is not a literal.
+        dynamic: it may define names that are not written in it.
+        loads: modules that it imports, each with the number of the statement that does.
+        digest: of all statements, in order.
+        docs: of all docstrings.
+        text_digest: of the exact text.
+        uses: of all statements.
+        imports: of all names.
+    """
+
+    module: str
+    file: str
+    is_package: bool
+    table: Mapping[str, Definition]
+    effects: Definition | None
+    stars: tuple[str, ...]
+    exports: frozenset[str] | None
+    exports_unknown: bool
+    dynamic: bool
+    loads: tuple[tuple[int, str], ...]
+    digest: bytes
+    docs: bytes
+    text_digest: bytes
+    uses: frozenset[Use]
+    imports: frozenset[Target]
+
+    @cached_property
+    def late_effects(self) -> tuple[str, ...]:
+        """Names of the definitions with a late effect."""
+        return tuple(name for name, found in self.table.items() if found.late_effect)
+
+    @cached_property
+    def sensitive(self) -> tuple[str, ...]:
+        """Names of the definitions that depend on docstrings or the text itself."""
+        own = (EFFECTS,) if self.effects is not None and self.effects.sensitivity else ()
+        return own + tuple(name for name, found in self.table.items() if found.sensitivity)
+
+    @cached_property
+    def shape(self) -> tuple[object, ...]:
+        """What the references of other modules are resolved by."""
+        names = {
+            name: (found.imports, found.kind, found.is_value, found.immutable)
+            for name, found in self.table.items()
+        }
+        return names, self.stars, self.exports, self.exports_unknown, self.dynamic
+
+
+def read_definitions(module: ModuleText) -> Definitions:
+    """The definitions in the text of `module`.
+
+    Raises:
+        SyntaxError: the text does not parse.
+    """
+    text_digest = _hash(module.text.encode("utf-8", "surrogatepass"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the user's escapes; the load reports those
+            tree = ast.parse(module.text.removeprefix("\ufeff"))
+    except (RecursionError, MemoryError):
+        return _opaque(module, text_digest)
+    except ValueError as error:  # null bytes
+        raise SyntaxError(str(error)) from error
+    parts = list(_flatten(tree.body))
+    statements, future = _read_statements(module, parts)
+    table = _Table(statements, future).definitions()
+    exports, exports_unknown = _exports(tree)
+    docstring = ast.get_docstring(tree, clean=False) or ""
+    return Definitions(
+        module=module.name,
+        file=module.file,
+        is_package=module.is_package,
+        table=table,
+        effects=_effects(statements),
+        stars=tuple(name for statement in statements for name in statement.star),
+        exports=exports,
+        exports_unknown=exports_unknown,
+        dynamic=any(statement.dynamic for statement in statements),
+        loads=tuple((at, name) for at, s in enumerate(statements) for name in sorted(s.loads)),
+        digest=_hash(future, *(s.digest for s in statements)),
+        docs=_hash(docstring.encode("utf-8", "surrogatepass"), *(s.docs for s in statements)),
+        text_digest=text_digest,
+        uses=frozenset().union(*(s.uses for s in statements)),
+        imports=frozenset(t for d in table.values() for t in d.imports),
+    )
+
+
+def _opaque(module: ModuleText, text_digest: bytes) -> Definitions:
+    """A module that is nested too deeply to be parsed: it may define and refer to anything."""
+    effects = Definition(
+        EFFECTS, "statements", 1, (0,), text_digest, b"", frozenset(), frozenset(),
+        is_value=True, eager=True, late_effect=0, reads=2, sensitivity=TEXT,
+        foreign_readers=frozenset(), changes_arguments=True, sets_attributes=True, caches=True,
+        fresh=False, immutable=False, stateful=True,
+    )  # fmt: skip
+    return Definitions(
+        module.name, module.file, module.is_package, {}, effects, (), None, True, True, (),
+        text_digest, b"", text_digest, frozenset(), frozenset(),
+    )  # fmt: skip
+
+
+# -- statements ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    node: ast.stmt
+    guards: tuple[ast.expr, ...] = ()
+    branch: str = ""
+    name: int = -1
+
+
+def _flatten(body: list[ast.stmt]) -> Iterator[_Part]:
+    """The statements that the names of a module come from.
+
+    Each name of an import is one, and `if` is no statement of its own but a condition of those
+    in it. The statements of a `try` or a loop belong together: each may depend on the others.
+    """
+    todo = [_Part(node) for node in reversed(body)]
+    while todo:
+        part = todo.pop()
+        match part.node:
+            case ast.If(test=test, body=inner, orelse=orelse) if not _binds(test):
+                guards = (*part.guards, test)
+                if any(isinstance(node, ast.Call) for node in ast.walk(test)):
+                    # Not an expression statement: most such calls only ask something.
+                    yield _Part(ast.copy_location(ast.Assert(test, None), part.node))
+                todo += [_Part(n, guards, part.branch + "0") for n in reversed(orelse)]
+                if not _is_main(test):
+                    todo += [_Part(n, guards, part.branch + "1") for n in reversed(inner)]
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                for number in range(len(names)):
+                    yield _Part(part.node, part.guards, part.branch, number)
+            case ast.Expr(value=ast.Constant()) | ast.Pass():
+                pass
+            case _:
+                yield part
+
+
+def _binds(test: ast.expr) -> bool:
+    return any(isinstance(node, ast.NamedExpr) for node in ast.walk(test))
+
+
+def _is_main(test: ast.expr) -> bool:
+    """`if __name__ == "__main__"`, which is never true in an imported module."""
+    match test:
+        case ast.Compare(
+            left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant("__main__")]
+        ):
+            return True
+    return False
+
+
+def _read_statements(module: ModuleText, parts: Sequence[_Part]) -> tuple[list[Statement], bytes]:
+    package = module.name if module.is_package else module.name.rpartition(".")[0]
+    imported, defined = _top_level_names([part.node for part in parts], package)
+    reader = StatementReader(module.name, module.is_package, imported, defined)
+    statements: list[Statement] = []
+    future: list[str] = []
+    for part in parts:
+        if isinstance(part.node, ast.ImportFrom) and part.node.module == "__future__":
+            future.append(part.node.names[part.name].name)
+            continue
+        try:
+            statements.append(reader.read(part.node, part.guards, part.branch, part.name))
+        except RecursionError:
+            text = ast.get_source_segment(module.text, part.node) or module.text
+            statements.append(reader.read_opaque(part.node, text))
+    return statements, ",".join(sorted(future)).encode()
+
+
+def _top_level_names(nodes: list[ast.stmt], package: str) -> tuple[dict[str, set[str]], set[str]]:
+    """Names that imports at the top level bind → what they stand for; and the other names."""
+    imported: dict[str, set[str]] = {}
+    defined: set[str] = set()
+    todo: list[ast.AST] = list(nodes)
+    while todo:
+        node = todo.pop()
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    top = alias.name.partition(".")[0]
+                    dotted = alias.name if alias.asname else top
+                    imported.setdefault(alias.asname or top, set()).add(dotted)
+            case ast.ImportFrom(names=names):
+                base = absolute_base(node, package) or ""
+                for alias in names:
+                    dotted = f"{base}.{alias.name}"
+                    imported.setdefault(alias.asname or alias.name, set()).add(dotted)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                defined.add(name)
+            case ast.ClassDef(name=name):
+                defined.add(name)
+            case ast.Name(id=name):
+                if isinstance(node.ctx, ast.Store):
+                    defined.add(name)
+            case ast.Assign(targets=targets):
+                todo += targets
+            case ast.expr():
+                if isinstance(node, ast.Tuple | ast.List | ast.Starred):
+                    todo += ast.iter_child_nodes(node)
+            case _:
+                todo += ast.iter_child_nodes(node)
+    return imported, defined
+
+
+# -- statements → definitions --------------------------------------------------------------------
+
+_LABELS = {
+    "FunctionDef": "function",
+    "AsyncFunctionDef": "function",
+    "ClassDef": "class",
+    "Import": "import",
+    "ImportFrom": "import",
+    "Assign": "constant",
+    "AnnAssign": "constant",
+    "AugAssign": "constant",
+}
+
+
+class _Table:
+    """Sorts the statements of one module under the names that they are about."""
+
+    def __init__(self, statements: Sequence[Statement], future: bytes) -> None:
+        self._statements = statements
+        self._future = future
+        self._owned: dict[str, list[int]] = {}
+        self._events: dict[str, list[int]] = {}
+        bound = {name for statement in statements for name in statement.binds}
+        for number, statement in enumerate(statements):
+            changed = {
+                use.path[0]
+                for use in statement.uses
+                if use.how in (CHANGE, STORE, DECORATE) and not use.lazy and not use.module
+            } & bound
+            for name in sorted(statement.binds | changed):
+                self._events.setdefault(name, []).append(number)
+                if name in statement.binds or not statement.binds:
+                    self._owned.setdefault(name, []).append(number)
+
+    def definitions(self) -> dict[str, Definition]:
+        order = self._order_tokens()
+        stars = [n for n, statement in enumerate(self._statements) if statement.star]
+        table = {}
+        for name, numbers in self._owned.items():
+            own = [self._statements[n] for n in numbers]
+            tokens = [order.get(n, b"") for n in numbers]
+            # A name that a star import may bind as well means what came last.
+            tokens += [str(sum(star < n for star in stars)).encode() for n in numbers if stars]
+            table[name] = _combine(name, numbers, own, _hash(self._future, *tokens))
+        for name in self._mutable(table):
+            table[name] = replace(table[name], immutable=False)
+        return table
+
+    def _mutable(self, table: Mapping[str, Definition]) -> set[str]:
+        """Names that seem immutable, but are made from a value that is not."""
+        needs = {
+            name: frozenset().union(*(self._statements[n].immutable_if for n in self._owned[name]))
+            for name, definition in table.items()
+            if definition.immutable
+        }
+        # A function may bind it to something else.
+        mutable = {
+            use.path[0]
+            for statement in self._statements
+            for use in statement.uses
+            if use.how == CHANGE and not use.module
+        } & needs.keys()
+        while True:
+            new = {
+                name
+                for name, needed in needs.items()
+                if name not in mutable and (needed & mutable or not needed <= needs.keys())
+            }
+            if not new:
+                return mutable
+            mutable |= new
+
+    def _order_tokens(self) -> dict[int, bytes]:
+        """Statement → where it stands among those that change what it may see as it is executed."""
+        unstable = {
+            name: numbers
+            for name, numbers in self._events.items()
+            if len(numbers) > 1 and not self._same_import(name, numbers)
+        }
+        effects = [n for n, statement in enumerate(self._statements) if statement.effect]
+        stars = any(statement.star for statement in self._statements)
+        handles = any(statement.handles for statement in self._statements)
+        # Used before it is bound, a name means the builtin, what a star import brought, or an
+        # exception that somebody handles.
+        late = self._events.keys() if stars or handles else self._events.keys() & BUILTINS
+        if not unstable and not effects and not late:
+            return {}
+        tokens: dict[int, bytes] = {}
+        for number, statement in enumerate(self._statements):
+            if not statement.eager or not statement.uses or statement.label.startswith("Import"):
+                continue
+            reached = self._reached(statement)
+            seen = sorted(reached & unstable.keys())
+            early = sorted(n for n in reached & late if self._events[n][0] > number)
+            counts = [f"{name}:{sum(n < number for n in unstable[name])}" for name in seen]
+            before = sum(n < number for n in effects)
+            tokens[number] = f"{counts}{early}{before}".encode()
+        return tokens
+
+    def _same_import(self, name: str, numbers: list[int]) -> bool:
+        kinds = {self._statements[n].imports.get(name) for n in numbers}
+        return len(kinds) == 1 and None not in kinds
+
+    def _reached(self, statement: Statement) -> set[str]:
+        reached: set[str] = set()
+        todo = [statement]
+        while todo:
+            for use in todo.pop().uses:
+                name = use.path[0] if use.path and not use.module else ""
+                if name and name not in reached:
+                    reached.add(name)
+                    todo += [self._statements[n] for n in self._owned.get(name, ())]
+        return reached
+
+
+def _combine(
+    name: str, positions: Sequence[int], own: Sequence[Statement], extra: bytes
+) -> Definition:
+    labels = {_LABELS.get(statement.label, "statements") for statement in own}
+    return Definition(
+        name=name,
+        kind=labels.pop() if len(labels) == 1 else "statements",
+        line=own[0].line,
+        positions=tuple(positions),
+        digest=_hash(extra, *(s.digest for s in own)),
+        docs=_hash(*(s.docs for s in own)) if any(s.docs for s in own) else b"",
+        uses=own[0].uses.union(*(s.uses for s in own[1:])),
+        imports=frozenset(t for s in own for t in s.imports.get(name, ())),
+        is_value=not {s.label for s in own}
+        <= {"FunctionDef", "AsyncFunctionDef", "ClassDef", "Import", "ImportFrom"},
+        eager=any(s.eager for s in own),
+        late_effect=max(s.late_effect for s in own),
+        reads=max(s.reads for s in own),
+        sensitivity=max(s.sensitivity for s in own),
+        foreign_readers=own[0].foreign_readers.union(*(s.foreign_readers for s in own[1:])),
+        changes_arguments=any(s.changes_arguments for s in own),
+        sets_attributes=any(s.sets_attributes for s in own),
+        caches=any(s.caches for s in own),
+        fresh=all(s.fresh or not s.binds for s in own),
+        immutable=all(s.immutable for s in own),
+        stateful=any(s.stateful for s in own),
+    )
+
+
+def _effects(statements: Sequence[Statement]) -> Definition | None:
+    positions = [n for n, statement in enumerate(statements) if statement.effect]
+    if not positions:
+        return None
+    return _combine(EFFECTS, positions, [statements[n] for n in positions], b"")
+
+
+def _exports(tree: ast.Module) -> tuple[frozenset[str] | None, bool]:
+    """The names in `__all__`, and whether it is more than one literal."""
+    found: list[ast.expr | None] = []
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
+                found.append(value)
+            case ast.AnnAssign(target=ast.Name(id="__all__"), value=value):
+                found.append(value)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                pass
+            case _ if any(isinstance(n, ast.Name) and n.id == "__all__" for n in ast.walk(node)):
+                found.append(None)
+    match found:
+        case []:
+            return None, False
+        case [ast.List(elts=parts) | ast.Tuple(elts=parts)]:
+            names = [p.value for p in parts if isinstance(p, ast.Constant)]
+            if len(names) == len(parts):
+                return frozenset(str(name) for name in names), False
+    return None, True
+
+
+def _hash(*parts: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "little"))
+        digest.update(part)
+    return digest.digest()

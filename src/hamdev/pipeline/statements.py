@@ -1,0 +1,186 @@
+"""A module's text → its top-level statements, each with the names that it alone binds."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import CodeType
+
+
+@dataclass(frozen=True, slots=True)
+class TopLevel:
+    """One top-level statement.
+
+    Attributes:
+        node: its syntax tree.
+        names: the names that it binds, in the module.
+        is_plain: a `def`, a `class`, an import of names or an assignment to names: executing it
+            again does no more than bind its names anew.
+        first_line: of the statement, decorators included; 1-based.
+        last_line: of the statement.
+    """
+
+    node: ast.stmt
+    names: tuple[str, ...]
+    is_plain: bool
+    first_line: int
+    last_line: int
+
+    def importing(self, names: Sequence[str]) -> TopLevel:
+        """A star import, narrowed to some of the names that it brings in."""
+        assert isinstance(self.node, ast.ImportFrom)
+        aliases = [ast.copy_location(ast.alias(name), self.node) for name in names]
+        node = ast.ImportFrom(self.node.module, aliases, self.node.level)
+        ast.copy_location(node, self.node)
+        return TopLevel(node, tuple(names), True, self.first_line, self.last_line)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The statements of one text.
+
+    Attributes:
+        statements: in order.
+        lines: of the text.
+        flags: the compiler flags of its `from __future__` imports.
+    """
+
+    statements: tuple[TopLevel, ...]
+    lines: tuple[str, ...]
+    flags: int
+
+    def by_name(self) -> Mapping[str, list[TopLevel]]:
+        """Name → the statements that bind it, in order."""
+        found: dict[str, list[TopLevel]] = {}
+        for statement in self.statements:
+            for name in statement.names:
+                found.setdefault(name, []).append(statement)
+        return found
+
+    @cached_property
+    def globals(self) -> dict[str, set[str]]:
+        """Definition → the names that functions in it bind by `global`."""
+        found: dict[str, set[str]] = {}
+        for statement in self.statements:
+            for node in ast.walk(statement.node):
+                if isinstance(node, ast.Global) and statement.names:
+                    found.setdefault(statement.names[0], set()).update(node.names)
+        return found
+
+    @cached_property
+    def unusual(self) -> list[str]:
+        """What the statements say that are not plain; equal for equal meaning."""
+        return [ast.dump(s.node) for s in self.statements if not s.is_plain]
+
+    def text_of(self, statement: TopLevel) -> tuple[str, ...]:
+        """The lines of a statement."""
+        return self.lines[statement.first_line - 1 : statement.last_line]
+
+    def compiled(self, statements: list[TopLevel], file: str) -> CodeType:
+        """Code that executes some of the statements, with the line numbers of the whole text."""
+        module = ast.Module([statement.node for statement in statements], [])
+        code: CodeType = compile(module, file, "exec", flags=self.flags, dont_inherit=True)
+        return code
+
+
+def read_layout(text: str) -> Layout:
+    """The layout of a module's text.
+
+    Raises:
+        SyntaxError: it does not parse.
+    """
+    tree = ast.parse(text)
+    flags = 0
+    statements = []
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            flags |= _future_flags(node)
+            continue
+        names, is_plain = _bound(node)
+        decorators = getattr(node, "decorator_list", [])
+        first = min([node.lineno, *(d.lineno for d in decorators)])
+        statements.append(
+            TopLevel(node, tuple(dict.fromkeys(names)), is_plain, first, node.end_lineno or first)
+        )
+    return Layout(tuple(statements), tuple(text.splitlines()), flags)
+
+
+def _future_flags(node: ast.ImportFrom) -> int:
+    import __future__
+
+    return sum(
+        feature.compiler_flag
+        for alias in node.names
+        if (feature := getattr(__future__, alias.name, None)) is not None
+    )
+
+
+def _bound(node: ast.stmt) -> tuple[list[str], bool]:
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name], True
+        case ast.Import():
+            return [alias.asname or alias.name.partition(".")[0] for alias in node.names], True
+        case ast.ImportFrom():
+            names = [alias.asname or alias.name for alias in node.names]
+            return names, "*" not in names
+        case ast.Assign(targets=targets) if all(_is_names(target) for target in targets):
+            return [n for target in targets for n in _names(target)], not _has_walrus(node)
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return [name], not _has_walrus(node)
+        case ast.If(test=test, orelse=[]) if _is_type_checking(test) or _is_main(test):
+            return [], True  # never executed
+        case ast.Expr(value=ast.Constant()) | ast.Pass():
+            return [], True
+    return list(_stored(node)), False
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    match test:
+        case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
+            return True
+    return False
+
+
+def _is_main(test: ast.expr) -> bool:
+    match test:
+        case ast.Compare(
+            left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant("__main__")]
+        ):
+            return True
+    return False
+
+
+def _is_names(target: ast.expr) -> bool:
+    match target:
+        case ast.Name():
+            return True
+        case ast.Tuple(elts=elements) | ast.List(elts=elements):
+            return all(_is_names(element) for element in elements)
+    return False
+
+
+def _names(target: ast.expr) -> Iterator[str]:
+    for node in ast.walk(target):
+        if isinstance(node, ast.Name):
+            yield node.id
+
+
+def _has_walrus(node: ast.stmt) -> bool:
+    return any(isinstance(inner, ast.NamedExpr) for inner in ast.walk(node))
+
+
+def _stored(node: ast.stmt) -> Iterator[str]:
+    """Whatever a compound or unusual statement may bind, delete or change, inner scopes too."""
+    for inner in ast.walk(node):
+        match inner:
+            case ast.Name(id=name):
+                yield name  # also those that are only read: `X.update(…)`, `X[0] = …`
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name):
+                yield name
+            case ast.alias(name=name, asname=asname):
+                yield asname or name.partition(".")[0]

@@ -1,0 +1,154 @@
+"""Slow values that outlive this process: written beside the run, found again by what made them."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from hamdev.content import content_digest, signature
+from hamdev.core.plan import PlannedNode
+from hamdev.messages import Summary
+from hamdev.worker.memory import ON_DISK, Remembered
+from hamdev.worker.reads import FileState, unobserved
+from hamdev.worker.store import MISSING, Store
+
+_UNIQUE = b"#"
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is kept beside a value, small enough to be looked at in every plan."""
+
+    token: bytes
+    files: dict[str, str | None]
+    seconds: float
+    size: int
+    summary: bytes
+
+
+class Keeping:
+    """Keeps values on disk, addressed by code version and input tokens.
+
+    Args:
+        store: where; it is bounded by itself.
+        slower_than_s: only values that took longer are kept.
+        token_of: fingerprints a value again, to see that it did not change while it was written.
+    """
+
+    def __init__(
+        self, store: Store, slower_than_s: float, token_of: Callable[[Any], bytes]
+    ) -> None:
+        self._store = store
+        self._slower_than_s = slower_than_s
+        self._token_of = token_of
+        self._written: queue.SimpleQueue[tuple[str, Remembered] | threading.Event] = (
+            queue.SimpleQueue()
+        )
+        threading.Thread(target=self._write, name="hamdev keeping", daemon=True).start()
+
+    def keep(self, node: PlannedNode, remembered: Remembered) -> None:
+        """Write a value to disk some time soon, if it is worth it and can be found again."""
+        if remembered.seconds < self._slower_than_s or not remembered.has_fingerprint:
+            return
+        if any(state.digest is None and state.signature for state in remembered.files.values()):
+            return
+        key = _key(node, remembered.inputs)
+        if key is not None:
+            self._written.put((key, remembered))
+
+    def find(
+        self, node: PlannedNode, tokens: Mapping[str, bytes | None], run: int, revision: int
+    ) -> Remembered | None:
+        """What was kept of a node with these inputs, if its files hold what they held then."""
+        inputs = {i: t for i in node.inputs if (t := tokens.get(i)) is not None}
+        key = _key(node, inputs)
+        if key is None:
+            return None
+        with unobserved():
+            facts = self._store.get(key + "fa")
+            if not isinstance(facts, _Facts):
+                return None
+            if any(content_digest(path) != digest for path, digest in facts.files.items()):
+                return None
+        return Remembered(
+            value=ON_DISK,
+            token=facts.token,
+            has_fingerprint=True,
+            version=node.version,
+            inputs=inputs,
+            files={p: FileState(signature(p), digest) for p, digest in facts.files.items()},
+            seconds=facts.seconds,
+            size=facts.size,
+            run=run,
+            revision=revision,
+            summary=msgspec.msgpack.decode(facts.summary, type=Summary),
+            key=key,
+            is_restored=True,
+        )
+
+    def load(self, remembered: Remembered) -> bool:
+        """Bring a value that is on disk into memory; False if it is no longer to be had."""
+        if remembered.is_in_memory:
+            return True
+        if not remembered.key:
+            return False
+        with unobserved():
+            value = self._store.get(remembered.key)
+        if value is MISSING:
+            return False
+        remembered.value = value
+        return True
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.finish()
+        self._store.clear()
+
+    def finish(self) -> None:
+        """Wait until all that was handed in has been written."""
+        done = threading.Event()
+        self._written.put(done)
+        done.wait()
+
+    def _write(self) -> None:
+        with unobserved():
+            while True:
+                item = self._written.get()
+                if isinstance(item, threading.Event):
+                    item.set()
+                    continue
+                try:
+                    self._write_one(*item)
+                except Exception:
+                    continue  # it will be computed again; nothing else depends on it
+
+    def _write_one(self, key: str, remembered: Remembered) -> None:
+        value = remembered.value
+        if not self._store.put(key, value):
+            return
+        if self._token_of(value) != remembered.token:
+            return  # a node changed it meanwhile; without its facts nobody finds it
+        facts = _Facts(
+            token=remembered.token,
+            files={path: state.digest for path, state in remembered.files.items()},
+            seconds=remembered.seconds,
+            size=remembered.size,
+            summary=msgspec.msgpack.encode(remembered.summary),
+        )
+        if self._store.put(key + "fa", facts):
+            remembered.key = key
+
+
+def _key(node: PlannedNode, inputs: Mapping[str, bytes]) -> str | None:
+    digest = hashlib.blake2b(node.version.encode(), digest_size=20)
+    for name in sorted(inputs.keys() - node.ignored):
+        if inputs[name].startswith(_UNIQUE):
+            return None  # tells nothing to another process
+        digest.update(f"\0{name}\0".encode() + inputs[name])
+    return digest.hexdigest()

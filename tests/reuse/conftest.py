@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from warm import Warm, warm_process
+from worker_process import WorkerProcess, worker_process
+
+if TYPE_CHECKING:
+    from tests.conftest import ProjectOnDisk
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    with warm_process() as warm:
+        yield warm
+
+
+@pytest.fixture
+def start(
+    warm: Warm, project: ProjectOnDisk, tmp_path: Path
+) -> Iterator[Callable[..., WorkerProcess]]:
+    """Starts workers on the project; all share one place for slow values."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> WorkerProcess:
+            keep_in = tmp_path / "kept"
+            return stack.enter_context(worker_process(warm, project.root, keep_in, **options))
+
+        yield start
+
+
+@pytest.fixture
+def worker(start: Callable[..., WorkerProcess]) -> WorkerProcess:
+    return start()

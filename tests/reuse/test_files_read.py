@@ -1,0 +1,369 @@
+"""Files that nodes read are inputs; those that nodes write start nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from worker_process import WorkerProcess
+
+if TYPE_CHECKING:
+    from tests.conftest import ProjectOnDisk
+
+READERS = {
+    "open": """
+def read() -> object:
+    with open("data/in.csv") as file:
+        return file.read()
+""",
+    "pathlib": """
+from pathlib import Path
+def read() -> object:
+    return Path("data/in.csv").read_text()
+""",
+    "csv": """
+import csv
+def read() -> object:
+    with open("data/in.csv", newline="") as file:
+        return list(csv.reader(file))
+""",
+    "a path that is an input": """
+def path() -> str:
+    return "data/in.csv"
+def read(path: str) -> object:
+    return open(path).read()
+""",
+    "a helper in another module": """
+from helpers import load
+def read() -> object:
+    return load()
+""",
+    "pandas": """
+import pandas as pd
+def read() -> object:
+    return pd.read_csv("data/in.csv").to_dict("list")
+""",
+    "pandas through pyarrow": """
+import pandas as pd
+def read() -> object:
+    return pd.read_csv("data/in.csv", engine="pyarrow").to_dict("list")
+""",
+    "pyarrow": """
+from pyarrow import csv
+PATH = "data/in.csv"
+def read() -> object:
+    return csv.read_csv(PATH).to_pydict()
+""",
+    "polars": """
+import polars as pl
+def read() -> object:
+    return pl.read_csv("data/in.csv").to_dict(as_series=False)
+""",
+    "polars, lazily": """
+import polars as pl
+from pathlib import Path
+FOLDER = Path("data")
+SOURCE = FOLDER / "in.csv"
+def read() -> object:
+    return pl.scan_csv(SOURCE).collect().to_dict(as_series=False)
+""",
+    "a path made of parts": """
+import polars as pl
+from pathlib import Path
+FOLDER = Path("data")
+def read() -> object:
+    return pl.read_csv(FOLDER / "in.csv").to_dict(as_series=False)
+""",
+    "a thread": """
+from concurrent.futures import ThreadPoolExecutor
+def read() -> object:
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda p: open(p).read(), ["data/in.csv", "data/other.csv"]))
+""",
+    "an async function": """
+async def read() -> object:
+    return open("data/in.csv").read()
+""",
+    "a symbolic link": """
+def read() -> object:
+    return open("data/link.csv").read()
+""",
+    "mmap": """
+import mmap
+def read() -> object:
+    with open("data/in.csv", "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as m:
+        return m[:]
+""",
+    "os.open": """
+import os
+def read() -> object:
+    descriptor = os.open("data/in.csv", os.O_RDONLY)
+    try:
+        return os.read(descriptor, 1000)
+    finally:
+        os.close(descriptor)
+""",
+}
+REST = """
+def below(read: object) -> str:
+    return repr(read)
+def other() -> int:
+    return 1
+"""
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_changed_file_runs_its_readers(
+    reader: str, project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("helpers.py", "def load():\n    return open('data/in.csv').read()\n")
+    project.write("data/in.csv", "a,b\n1,2\n")
+    project.write("data/other.csv", "x\n1\n")
+    (project.root / "data/link.csv").symlink_to("in.csv")
+    project.write("main", READERS[reader] + REST)
+    first = worker.run()
+    worker.check(first)
+    assert not first.failed
+    assert any(path.endswith(".csv") for path in first.files)
+    project.write("data/in.csv", "a,b\n1,3\n")
+    found = worker.run()
+    worker.check(found)
+    assert {"read", "below"} <= set(found.ran) <= {"path", "read", "below"}
+    assert "data/in.csv" in found.reasons("read") or "data/link.csv" in found.reasons("read")
+    (project.root / "data/in.csv").touch()
+    assert worker.run().ran == []
+    project.write("data/unread.csv", "1")
+    assert worker.run().ran == []
+
+
+def test_a_database(project: ProjectOnDisk, worker: WorkerProcess) -> None:
+    (project.root / "data").mkdir()
+    file = project.root / "data" / "store.db"
+
+    def say(*statements: str) -> None:
+        connection = sqlite3.connect(file)
+        with connection:
+            for statement in statements:
+                connection.execute(statement)
+        connection.close()
+
+    say("create table t (n)", "insert into t values (1)")
+    project.write(
+        "main",
+        """
+        import sqlite3
+        def read() -> list:
+            connection = sqlite3.connect("data/store.db")
+            try:
+                return connection.execute("select n from t").fetchall()
+            finally:
+                connection.close()
+        """,
+    )
+    worker.check(worker.run())
+    assert worker.run().ran == []
+    say("insert into t values (2)")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["read"]
+
+
+def test_a_folder_that_is_listed(project: ProjectOnDisk, worker: WorkerProcess) -> None:
+    project.write("data/1.txt", "one")
+    text = """
+    import os
+    from pathlib import Path
+    def listed() -> list:
+        return sorted(os.listdir("data"))
+    def globbed() -> list:
+        return sorted(p.read_text() for p in Path("data").glob("*.txt"))
+    """
+    project.write("main", text)
+    worker.check(worker.run())
+    assert worker.run().ran == []
+    project.write("data/2.txt", "two")
+    found = worker.run()
+    worker.check(found)
+    assert set(found.ran) == {"listed", "globbed"}
+    project.write("data/2.txt", "zwei")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["globbed"]
+    (project.root / "data/1.txt").unlink()
+    found = worker.run()
+    worker.check(found)
+    assert set(found.ran) == {"listed", "globbed"}
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "try:\n        return open('data/may.txt').read()\n    except FileNotFoundError:\n        return ''",
+        "from pathlib import Path\n    file = Path('data/may.txt')\n    return file.read_text() if file.exists() else ''",
+        "import os\n    return open('data/may.txt').read() if os.path.exists('data/may.txt') else ''",
+    ],
+)
+def test_a_file_that_appears_and_goes(
+    attempt: str, project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("data/x.txt", "")
+    project.write("main", f"def read() -> str:\n    {attempt}\n")
+    worker.check(worker.run())
+    project.write("data/may.txt", "here")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["read"]
+    (project.root / "data/may.txt").unlink()
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["read"]
+
+
+def test_a_failed_node_runs_again_when_its_file_appears(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("main", "def read() -> str:\n    return open('data/may.txt').read()\n")
+    assert set(worker.run().failed) == {"read"}
+    project.write("data/may.txt", "here")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["read"]
+
+
+def test_what_one_node_writes_and_another_reads_does_not_run_for_ever(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("data/in.txt", "1")
+    text = """
+    from pathlib import Path
+    def written() -> str:
+        Path("data/out.txt").write_text(Path("data/in.txt").read_text() * 2)
+        return "data/out.txt"
+    def read(written: str) -> str:
+        return open(written).read()
+    """
+    project.write("main", text)
+    worker.check(worker.run())
+    for _ in range(3):
+        assert worker.run().ran == []
+    project.write("data/in.txt", "2")
+    found = worker.run()
+    worker.check(found)
+    assert set(found.ran) == {"written", "read"}
+    assert worker.value("read") == "22"
+    assert worker.run().ran == []
+
+
+def test_a_file_that_its_only_node_reads_and_rewrites(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("data/count.txt", "0")
+    project.write(
+        "main",
+        """
+        from pathlib import Path
+        def count() -> int:
+            file = Path("data/count.txt")
+            number = int(file.read_text()) + 1
+            file.write_text(str(number))
+            return number
+        """,
+    )
+    assert worker.run().ran == ["count"]
+    assert worker.run().ran == []
+
+
+READS_SLOWLY = {
+    "in Python": "open('data/in.txt').read()",
+    "in Rust": "pl.read_csv('data/in.txt', has_header=False).to_dict(as_series=False)",
+}
+
+
+@pytest.mark.parametrize("way", READS_SLOWLY)
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    way: str, project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("data/in.txt", "1")
+    pipe = project.root / "pipe"
+    os.mkfifo(pipe)
+    text = f"""
+    import polars as pl
+    def read() -> object:
+        value = {READS_SLOWLY[way]}
+        with open("pipe") as pipe:
+            pipe.read()
+        return value
+    """
+    project.write("main", text)
+    worker.begin_run()
+    with pipe.open("w"):  # it is open when the node has opened it too
+        project.write("data/in.txt", "2")
+    assert worker.finish_run().ran == ["read"]
+    worker.begin_run()
+    with pipe.open("w"):
+        pass
+    assert worker.finish_run().ran == ["read"]
+    assert "2" in str(worker.value("read"))
+    assert worker.run().ran == []
+
+
+def test_what_a_node_writes_in_rust_does_not_run_it_for_ever(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    text = """
+    import polars as pl
+    def written() -> str:
+        pl.DataFrame({"a": [1]}).write_csv("data/out.csv")
+        return "done"
+    def read(written: str) -> object:
+        return pl.read_csv("data/out.csv").to_dict(as_series=False)
+    """
+    (project.root / "data").mkdir()
+    project.write("main", text)
+    worker.check(worker.run())
+    project.write("main", text.replace("[1]", "[2]"))
+    worker.check(worker.run())
+    worker.check(worker.run())
+    for _ in range(3):
+        assert worker.run().ran == []
+    assert worker.value("read") == {"a": [2]}
+
+
+@pytest.mark.parametrize("length", [1, 5000])
+def test_changes_in_quick_succession_are_all_seen(
+    length: int, project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("main", "def read() -> str:\n    return open('data/in.txt').read()[:1]\n")
+    file = project.write("data/in.txt", "x" * length)
+    worker.run()
+    for number in range(60):
+        file.write_text(str(number % 10) * length)
+        worker.run()
+        assert worker.value("read") == str(number % 10)
+
+
+def test_modules_and_bytecode_are_no_data(project: ProjectOnDisk, worker: WorkerProcess) -> None:
+    project.write("late.py", "N = 1\n")
+    project.write("main", "def a() -> int:\n    import late, json.tool\n    return late.N\n")
+    found = worker.run()
+    worker.check(found)
+    project.write("late.py", "N = 1\n# comment\n")
+    assert worker.run().ran == []
+    project.write("late.py", "N = 2\n")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["a"]
+
+
+def test_the_text_of_the_project_itself_as_data(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("notes.md", "# one\n")
+    project.write("main", "from pathlib import Path\ndef a() -> str:\n    return Path(__file__).parent.parent.joinpath('notes.md').read_text()\n")
+    worker.check(worker.run())
+    project.write("notes.md", "# two\n")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["a"]
