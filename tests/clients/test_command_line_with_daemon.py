@@ -355,3 +355,24 @@ def test_clients_that_are_answered_import_little(
             )
             modules = {name.partition(".")[0] for name in ended.stderr.split()}
             assert modules.isdisjoint(heavy), words
+
+
+def test_why_a_node_ran_and_another_was_reused(
+    sales: ProjectOnDisk, watch: Watch, hamdev: Run
+) -> None:
+    with watch("sales"):
+        hamdev("sync")
+        assert "total ran, because\n  there is no value of it yet" in hamdev("why", "total").stdout
+        sales.write("sales", SALES.replace('["price"].sum()', '["price"].max()'))
+        hamdev("sync")
+        ran = hamdev("why", "total").stdout
+        assert ran.startswith("total ran, because\n  function total in ")
+        assert "pipelines/sales.py:8 changed" in ran
+        assert hamdev("why", "prices").stdout == (
+            "prices was reused, because\n  nothing that it depends on has changed since run 1\n"
+        )
+        step = json.loads(hamdev("why", "total", "--json").stdout)
+        assert (step["node"], step["action"], step["because"][0]["line"]) == ("total", "run", 8)
+        unknown = hamdev("why", "totl")
+        assert unknown.returncode == 1
+        assert "did you mean 'total'?" in unknown.stderr

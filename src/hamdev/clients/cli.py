@@ -69,7 +69,8 @@ for _command in (
     showing.result,
     showing.sync,
     showing.events,
-    # showing.why and showing.graph belong here
+    showing.why,
+    # showing.graph belongs here
     control.rerun,
     control.cancel,
     control.stop,

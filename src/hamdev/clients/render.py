@@ -144,3 +144,16 @@ def _line_of(file: str, line: int) -> str | None:
     except OSError:
         pass  # it has been moved or deleted; the problem stands without it
     return None
+
+
+def why_text(step: dict[str, Any]) -> str:
+    """Why a node ran or was reused: a line for the node and one for each reason."""
+    verb = {"run": "ran", "reuse": "was reused"}[step["action"]]
+    lines = [f"{step['node']} {verb}, because"]
+    for because in step["because"]:
+        place = because.get("file") or ""
+        if place and because.get("line"):
+            place += f":{because['line']}"
+        shown = f"  [{place}]" if place and place not in because["text"] else ""
+        lines.append(f"  {because['text']}{shown}")
+    return "\n".join(lines)

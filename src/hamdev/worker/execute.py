@@ -443,9 +443,7 @@ def _plan_step(step: Step, places: Mapping[str, NodePlace]) -> PlanStep:
     if step.action == "run":
         # A reason without a place of its own is shown at the node that it speaks of.
         because = [
-            reason
-            if reason.file
-            else structs.replace(reason, file=place.file, line=place.line)
+            reason if reason.file else structs.replace(reason, file=place.file, line=place.line)
             for reason in because
             for place in (places.get(reason.name or "") or places[step.node],)
         ]

@@ -1,4 +1,4 @@
-"""Commands that show what the daemon has: `status`, `sync`, `result`, `events`."""
+"""Commands that show what the daemon has: `status`, `sync`, `result`, `events`, `why`."""
 
 from __future__ import annotations
 
@@ -133,6 +133,21 @@ def events(project: Path | None, since: int | None) -> None:
         for event in happening:
             out.write(json.dumps(event, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
             out.flush()
+
+
+@click.command(epilog=example("hamdev why total_revenue"))
+@click.argument("node")
+@of_pipeline
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.pass_obj
+def why(project: Path | None, node: str, pipeline: str | None, as_json: bool) -> None:
+    """Show why a node ran or was reused in the last run, down to file, line and name."""
+    from hamdev.clients.client import connect
+    from hamdev.clients.render import why_text
+
+    with connect(project) as dev:
+        step = dev.why(node, pipeline)
+    click.echo(json.dumps(step, ensure_ascii=False) if as_json else why_text(step))
 
 
 def _close_when_nobody_reads(happening: Any) -> None:
