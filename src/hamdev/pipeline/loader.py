@@ -277,13 +277,16 @@ class Project:
         except NotPatchableError as reason:
             self._undo_patch()
             self.whole_because = str(reason)
+            # Statements that do more than bind may have changed modules that stayed the same. But
+            # what is broken will most likely not load, and is not worth much time.
+            mode: ReloadMode = "changed" if reason.__cause__ is not None else "all"
         for name in list(sys.modules):
             module = sys.modules[name]
             is_ours = module is not None and finder_of(module) is self._finder
             if is_ours and name not in self._modules:
                 del sys.modules[name]  # the patch brought it in
-        self._take_out(entries, "changed")
-        return self._import_entries(entries, "changed")
+        self._take_out(entries, mode)
+        return self._import_entries(entries, mode)
 
     def _apply_patch(self, entries: Sequence[Entry]) -> dict[str, Source]:
         """Patch what is loaded; return the texts of modules that are going to be imported.
