@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from core.random_projects import MODULES, Project, edited, random_project, texts
+from random_projects import MODULES, Project, edited, random_project, texts
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from warm import Warm
