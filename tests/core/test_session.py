@@ -21,6 +21,7 @@ from hamdev.core.session import (
     CancelAsked,
     ContentsSeen,
     EndWorker,
+    FilesWritten,
     GraceOver,
     Look,
     Publish,
@@ -34,6 +35,7 @@ from hamdev.core.session import (
     WorkerLost,
 )
 from hamdev.messages import (
+    Anticipate,
     Cancel,
     Event,
     Interrupted,
@@ -855,3 +857,28 @@ def test_a_value_of_a_superseded_run_is_told_when_it_is_reused(dev):
     dev.handle(RerunAsked(["a"], ASKED, nodes=["n"]))
     dev.loaded(4, a="3")
     assert not [e for e in published(dev.planned(4, "n", plan=plan)) if e.type == "node.finished"]
+
+
+# -- what is likely to come ----------------------------------------------------------------------
+
+
+def test_an_idle_worker_is_told_what_is_likely_to_run(dev):
+    dev.configure(spec("a"), spec("b"))
+    dev.ready(1)
+    dev.whole_run(1, a="A")
+    dev.whole_run(2, b="B")
+    said = dev.handle(FilesWritten(["/p/a.py", "/p/other.py"]))
+    assert said == [Tell(1, Anticipate(spec=spec("a")))]
+    assert dev.session.is_quiet
+    assert dev.session.revision == 1
+
+
+def test_a_busy_worker_is_told_nothing(dev):
+    dev.served(a="A")
+    dev.seen(a="A2")
+    assert dev.handle(FilesWritten(["/p/a.py"])) == []
+
+
+def test_without_a_worker_nothing_is_anticipated(dev):
+    dev.configure(spec())
+    assert dev.handle(FilesWritten(["/p/a.py"])) == []

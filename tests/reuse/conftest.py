@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from warm import Warm, warm_process
 from worker_process import WorkerProcess, worker_process
+
+sys.path.append(str(Path(__file__).parent.parent / "core"))  # its random projects
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectOnDisk

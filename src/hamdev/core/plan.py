@@ -75,6 +75,20 @@ class Step:
     is_certain: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Precedent:
+    """What an earlier plan of the same nodes decided, as far as only inputs could change it.
+
+    Attributes:
+        steps: node name → its step, if that was to reuse a value that is still to be had, and
+            everything about the node and its value, but for its inputs, is as it was.
+        tokens: the token that each of those, and each input of theirs, had then.
+    """
+
+    steps: Mapping[str, Step]
+    tokens: Mapping[str, bytes]
+
+
 Explain = Callable[[str], list[Because]]
 Find = Callable[[PlannedNode, Mapping[str, bytes | None]], Known | None]
 
@@ -87,6 +101,7 @@ def plan(
     forced: Mapping[str, Because],
     explain: Explain,
     find: Find,
+    precedent: Precedent | None = None,
 ) -> dict[str, Step]:
     """A step for each node, in the order of `nodes`.
 
@@ -100,10 +115,12 @@ def plan(
         forced: nodes that run whatever is remembered → because of what.
         explain: tells what changed in the code of a node.
         find: looks for an older value that was made from exactly the present inputs.
+        precedent: what needs no second thought; without it the steps are the same.
     """
     forced = dict(forced)
+    precedent = precedent or Precedent({}, {})
     while True:
-        steps = _plan_once(nodes, known, outside, wanted, forced, explain, find)
+        steps = _plan_once(nodes, known, outside, wanted, forced, explain, find, precedent)
         joining = _joining(nodes, steps, forced)
         if not joining:
             return steps
@@ -141,21 +158,35 @@ def _plan_once(
     forced: Mapping[str, Because],
     explain: Explain,
     find: Find,
+    precedent: Precedent,
 ) -> dict[str, Step]:
     tokens: dict[str, bytes | None] = dict(outside)
+    before = precedent.tokens
+    # What the nodes below may find to be another value than in the plan before.
+    moved = {name for name, token in outside.items() if before.get(name) != token}
     steps: dict[str, Step] = {}
-    used = dict(known)
+    kept: dict[str, Known] = {}
     for node in nodes:
-        step = _step(node, used.get(node.name), tokens, forced, explain)
+        name = node.name
+        step = precedent.steps.get(name)
+        if step is not None and name not in forced and moved.isdisjoint(node.inputs):
+            steps[name] = step
+            tokens[name] = before[name]
+            continue
+        value = known.get(name)
+        step = _step(node, value, tokens, forced, explain)
         if step.action == "run" and may_find(node, tokens, forced):
             found = find(node, tokens)
             if found is not None:
-                used[node.name] = found
+                value = kept[name] = found
                 text = f"an earlier value was kept that was made from the same inputs{_why(step)}"
-                step = Step(node.name, "reuse", [Because(kind="kept", text=text)])
-        steps[node.name] = step
-        tokens[node.name] = used[node.name].token if step.action == "reuse" else None
-    _run_what_was_given_up(nodes, steps, used, wanted)
+                step = Step(name, "reuse", [Because(kind="kept", text=text)])
+        steps[name] = step
+        token = value.token if value is not None and step.action == "reuse" else None
+        tokens[name] = token
+        if token is None or before.get(name) != token:
+            moved.add(name)
+    _run_what_was_given_up(nodes, steps, known, kept, wanted)
     return steps
 
 
@@ -250,12 +281,18 @@ def _run_what_was_given_up(
     nodes: Sequence[PlannedNode],
     steps: Mapping[str, Step],
     known: Mapping[str, Known],
+    kept: Mapping[str, Known],
     wanted: Iterable[str],
 ) -> None:
     needed = set(wanted)
     for node in reversed(nodes):
-        step = steps[node.name]
-        if step.action == "reuse" and node.name in needed and not known[node.name].has_value:
+        name = node.name
+        step = steps[name]
+        if (
+            step.action == "reuse"
+            and name in needed
+            and not (kept[name] if name in kept else known[name]).has_value
+        ):
             step.action = "run"
             step.because = [Because(kind="given-up", text="its value was given up to save memory")]
         if step.action == "run":

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from functools import cached_property
 
 from hamdev.core.changes import Changes
@@ -104,14 +104,14 @@ class Codebase:
 
         The module is empty for what is outside of the project.
         """
-        key = self._key(module, name)
-        level = self._level(key)
-        starts = (key, ALL_EFFECTS, PYTHON)
-        return {
-            found: self._part(found, level)
-            for found in reachable(starts, lambda k: self._edges.get(k, ()))
-            if not found[1].endswith(MEANING)
-        }
+        level = self._level(self._key(module, name))
+        return {key: self._part(key, level) for key in self.covered(module, name)}
+
+    def covered(self, module: str, name: str) -> set[Key]:
+        """The keys of `parts`."""
+        starts = (self._key(module, name), ALL_EFFECTS, PYTHON)
+        found = reachable(starts, lambda k: self._edges.get(k, ()))
+        return {key for key in found if not key[1].endswith(MEANING)}
 
     def dependents(self, keys: Iterable[Key]) -> set[Key]:
         """`keys`, and everything whose version covers one of them."""

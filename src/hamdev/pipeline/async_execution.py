@@ -168,7 +168,8 @@ class _Driver(async_driver.AsyncDriver):  # type: ignore[misc]  # Hamilton ships
         driver.Driver.__init__(self, config, adapter=adapters)
         adapters.sync_validators = validators
         self.graph_modules = modules
-        self.graph = OrderedGraph(composition.nodes(modules, config, adapters), config, adapters)
+        nodes = composition.nodes(modules, config, adapters)
+        self.graph = OrderedGraph(nodes, config, adapters, composition.shape)
         self._perform_graph_validations(adapters, graph=self.graph, graph_modules=modules)
         for hook in constructed:
             hook.post_graph_construct(graph=self.graph, modules=modules, config=config)

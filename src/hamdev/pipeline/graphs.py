@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hamilton.graph import FunctionGraph
+from hamilton.lifecycle.base import LifecycleAdapterSet
 from hamilton.node import Node, NodeType
 
 from hamdev.errors import CycleError, GraphError, InputError, nearest
+
+
+class Shape:
+    """What the nodes of a DAG are called and what they take, but not what their code does.
+
+    Args:
+        nodes: all nodes of a DAG, by name.
+
+    Attributes:
+        inputs_of: node name → names of its inputs.
+        outside: names of what has no function.
+        answers: what was found out about the DAG and depends on this alone.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node]) -> None:
+        # A node's name is put together at each access, and the keys of this are the names.
+        self.inputs_of = {name: tuple(node.input_types) for name, node in nodes.items()}
+        self.outside = frozenset(name for name, node in nodes.items() if node.user_defined)
+        self.answers: dict[Hashable, Any] = {}
 
 
 class OrderedGraph(FunctionGraph):  # type: ignore[misc]  # Hamilton ships no types
@@ -18,7 +37,21 @@ class OrderedGraph(FunctionGraph):  # type: ignore[misc]  # Hamilton ships no ty
     Hamilton walks the graph recursively from a set of nodes: chains of about 1,000 nodes exceed
     the recursion limit and the order depends on PYTHONHASHSEED. Handing it one node after the
     other, each with its dependencies already computed, has neither.
+
+    Args:
+        nodes, config, adapter: as Hamilton's graph takes them.
+        shape: that of `nodes`, if it is known.
     """
+
+    def __init__(
+        self,
+        nodes: dict[str, Node],
+        config: dict[str, Any],
+        adapter: LifecycleAdapterSet | None = None,
+        shape: Shape | None = None,
+    ) -> None:
+        super().__init__(nodes, config, adapter)
+        self.shape = shape or Shape(nodes)
 
     def execute(
         self,
@@ -117,15 +150,13 @@ class OrderedGraph(FunctionGraph):  # type: ignore[misc]  # Hamilton ships no ty
                     todo.append(dependency)
         return [member, member]
 
-    @cached_property
+    @property
     def _inputs_of(self) -> dict[str, tuple[str, ...]]:
-        # A node's name is put together at each access, and the keys of this are the names.
-        return {name: tuple(node.input_types) for name, node in self.nodes.items()}
+        return self.shape.inputs_of
 
-    @cached_property
+    @property
     def _outside(self) -> frozenset[str]:
-        """Names of what has no function."""
-        return frozenset(name for name, node in self.nodes.items() if node.user_defined)
+        return self.shape.outside
 
     def missing_inputs(self, names: Iterable[str], given: Collection[str]) -> dict[str, list[str]]:
         """Required inputs that neither `given` nor the config has → who of `names` needs them."""

@@ -75,6 +75,8 @@ class Project:
         self._states: dict[str, Loaded] = {}
         self._patch: Patch | None = None
         self._anticipated: _Anticipated | None = None
+        self._present_versions: dict[str, Mapping[str, str]] = {}
+        self._reached_last: set[str] = set()
         self._settled: _Settled | None = None
         self._was_settled = False
         self.generation = 0
@@ -111,6 +113,11 @@ class Project:
         """The code versions of what is loaded; only after a load in the mode `patch`."""
         assert self._codebase is not None
         return self._codebase
+
+    def version(self, module: str, name: str) -> str:
+        """As `Codebase.version`; what a load has found out already is not worked out again."""
+        known = self._present_versions.get(module, {}).get(name)
+        return known if known is not None else self.codebase.version(module, name)
 
     @property
     def module_names(self) -> list[str]:
@@ -277,13 +284,16 @@ class Project:
         except NotPatchableError as reason:
             self._undo_patch()
             self.whole_because = str(reason)
+            # Statements that do more than bind may have changed modules that stayed the same. But
+            # what is broken will most likely not load, and is not worth much time.
+            mode: ReloadMode = "changed" if reason.__cause__ is not None else "all"
         for name in list(sys.modules):
             module = sys.modules[name]
             is_ours = module is not None and finder_of(module) is self._finder
             if is_ours and name not in self._modules:
                 del sys.modules[name]  # the patch brought it in
-        self._take_out(entries, "changed")
-        return self._import_entries(entries, "changed")
+        self._take_out(entries, mode)
+        return self._import_entries(entries, mode)
 
     def _apply_patch(self, entries: Sequence[Entry]) -> dict[str, Source]:
         """Patch what is loaded; return the texts of modules that are going to be imported.
@@ -295,6 +305,7 @@ class Project:
         if self._codebase is None:
             raise NotPatchableError("nothing has been loaded yet")
         plan = self._plan(entries)
+        self._reached_last = plan.reached
         patch = self._patch = plan.patch
         try:
             patch.apply(self._modules, self._states)
@@ -379,6 +390,7 @@ class Project:
 
     def _commit_patch(self, entries: Sequence[Entry]) -> None:
         patch, self._patch = self._patch, None
+        self._present_versions = {}
         if patch is not None:
             kept = self._sources.keys() | self._expected
             gone = {name: None for name in patch.codebase.modules if name not in kept}
@@ -399,6 +411,11 @@ class Project:
                 self._states[name] = first_load(name, source, self._codebase, self._definer)
         if patch is not None:
             self.state.note_renewed(patch.renewed)
+        if patch is None or patch.codebase is self._codebase:
+            # What a patch did not look at has the versions of an earlier codebase.
+            looked_at = self._states.keys() if patch is None else self._reached_last
+            states = {name: self._states[name] for name in looked_at & self._states.keys()}
+            self._present_versions = {name: state.versions for name, state in states.items()}
         layouts = {name: state.layout for name, state in self._states.items()}
         self.state.note(self._codebase, layouts, self.token_of)
 

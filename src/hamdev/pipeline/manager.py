@@ -304,7 +304,7 @@ def async_builder(
 
 def _validated(name: str, execution: Any, modules: list[ModuleType], config: RunConfig) -> Prepared:
     graph: OrderedGraph = execution.graph
-    inputs, overrides = config.inputs, config.overrides
+    inputs = config.inputs
     clashing = sorted(set(inputs) & set(graph.config))
     if clashing:
         raise InputError(
@@ -316,10 +316,56 @@ def _validated(name: str, execution: Any, modules: list[ModuleType], config: Run
             f"executor 'inline' takes no executor_options, not {dict(config.executor_options)!r}. "
             "Way out: leave them out, or choose executor='threads', 'dask' or 'ray'."
         )
+    wanted = _wanted(graph, config)
+    _check_input_types(execution, graph, wanted.ordered, inputs)
+    return Prepared(
+        name=name,
+        execution=execution,
+        modules=modules,
+        final_vars=list(wanted.final_vars),
+        ordered=list(wanted.executed),
+        lacking={leaf: dict(lacks) for leaf, lacks in wanted.lacking.items()},
+        config=config,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which nodes of a DAG a run concerns.
+
+    Attributes:
+        final_vars: the nodes whose values are the result.
+        ordered: names of all that they need, themselves included, dependencies first.
+        executed: those among them that have a function and no override.
+        lacking: as in `Prepared`.
+    """
+
+    final_vars: list[str]
+    ordered: list[str]
+    executed: list[str]
+    lacking: dict[str, dict[str, list[str]]]
+
+
+def _wanted(graph: OrderedGraph, config: RunConfig) -> _Wanted:
+    inputs, overrides = config.inputs, config.overrides
+    final_vars = tuple(config.final_vars or ())
+    question = final_vars, frozenset(inputs), frozenset(overrides), frozenset(graph.config)
+    known: _Wanted | None = graph.shape.answers.get(question)
+    if known is None:
+        known = graph.shape.answers[question] = _found_wanted(graph, final_vars, inputs, overrides)
+    return known
+
+
+def _found_wanted(
+    graph: OrderedGraph,
+    asked: Sequence[str],
+    inputs: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+) -> _Wanted:
     require_known(graph, overrides, "overrides", {})
     lacking: dict[str, dict[str, list[str]]] = {}
-    if config.final_vars:
-        final_vars = list(dict.fromkeys(config.final_vars))
+    if asked:
+        final_vars = list(dict.fromkeys(asked))
         require_known(graph, final_vars, "final_vars", {})
     else:
         final_vars, lacking = graph.computable_leaves(inputs, overrides)
@@ -335,26 +381,25 @@ def _validated(name: str, execution: Any, modules: list[ModuleType], config: Run
     if missing := graph.missing_inputs(executed, {**inputs, **overrides}):
         raise describe_missing(missing)
     refuse_dynamic(executed.values())
-    _check_input_types(execution, graph, ordered, inputs)
-    return Prepared(
-        name=name,
-        execution=execution,
-        modules=modules,
-        final_vars=final_vars,
-        ordered=[name for name, node in executed.items() if not node.user_defined],
-        lacking=lacking,
-        config=config,
+    return _Wanted(
+        final_vars,
+        [node.name for node in ordered],
+        [name for name, node in executed.items() if not node.user_defined],
+        lacking,
     )
 
 
 def _check_input_types(
-    execution: Any, graph: OrderedGraph, ordered: Sequence[Any], inputs: Mapping[str, Any]
+    execution: Any, graph: OrderedGraph, ordered: Sequence[str], inputs: Mapping[str, Any]
 ) -> None:
     from hamilton.driver import Driver
 
-    users = {n for n in ordered if n.user_defined}
+    users = {graph.nodes[name] for name in graph.shape.outside.intersection(ordered)}
+    if not users:
+        return
+    needed = {graph.nodes[name] for name in ordered}
     try:
-        Driver.validate_inputs(graph, graph.adapter, users, dict(inputs), set(ordered))
+        Driver.validate_inputs(graph, graph.adapter, users, dict(inputs), needed)
     except ValueError as error:
         mismatched = [
             n.name for n in users if n.name in inputs and f"Expected {n.name}:" in str(error)

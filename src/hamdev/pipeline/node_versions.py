@@ -25,6 +25,7 @@ class NodeVersions:
         config: Hamilton's config.
         config_token: a digest of one config value.
         state: of the loaded modules.
+        version_of: (module, name) → the version that `codebase` has for it.
     """
 
     def __init__(
@@ -34,24 +35,24 @@ class NodeVersions:
         config: Mapping[str, Any],
         config_token: Callable[[Any], bytes],
         state: ModuleState,
+        version_of: Callable[[str, str], str],
     ) -> None:
         self._codebase = codebase
         self._producers = producers
         self._config = config
         self._config_token = config_token
         self._state = state
-        self._by_producer: dict[tuple[str, str], str] = {}
+        self._version_of = version_of
 
-    def version(self, node: Node) -> str:
-        """A text that changes with everything that the node's code means."""
-        producer = self._producers[node.name]
-        key = (producer.module, producer.name)
-        if key not in self._by_producer:
-            self._by_producer[key] = self._producer_version(producer)
-        version = f"{node.name} {self._by_producer[key]}"
+    def version(self, name: str, node: Node) -> str:
+        """A text that changes with everything that the code of `node`, called `name`, means."""
+        producer = self._producers[name]
+        version = f"{name} {self._version_of(producer.module, producer.name)}"
+        if producer.config_names:
+            version += f" {sorted(self._config_parts(producer).items())}"
         for function in node.originating_functions or ():
             if function is not producer.function:
-                version += f" {self._codebase.version(*_home(function))}"
+                version += f" {self._version_of(*_home(function))}"
         return version
 
     def parts(self, node: Node) -> dict[Key, Part]:
@@ -63,6 +64,15 @@ class NodeVersions:
                 found |= self._codebase.parts(*_home(function))
         for name, token in self._config_parts(producer).items():
             found["", f"config {name}"] = Part(token, "config value", "", 0)
+        return found
+
+    def covered(self, node: Node) -> set[Key]:
+        """What the version covers, but for config values."""
+        producer = self._producers[node.name]
+        found = self._codebase.covered(producer.module, producer.name)
+        for function in node.originating_functions or ():
+            if function is not producer.function:
+                found |= self._codebase.covered(*_home(function))
         return found
 
     def state(self, node: Node) -> frozenset[Key]:
@@ -94,12 +104,6 @@ class NodeVersions:
     def is_ignored(self, node: Node) -> bool:
         """Whether other nodes are to be reused whatever the value of this one is."""
         return bool(node.tags.get(_BEHAVIOR_TAG) == "ignore")
-
-    def _producer_version(self, producer: Producer) -> str:
-        version = self._codebase.version(producer.module, producer.name)
-        if producer.config_names:
-            version += f" {sorted(self._config_parts(producer).items())}"
-        return version
 
     def _config_parts(self, producer: Producer) -> dict[str, str]:
         return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import pickle
 import sys
@@ -53,10 +52,11 @@ from hamdev.worker.interruption import RunCancelled
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, unique_token
 from hamdev.worker.output import CapturedOutput
+from hamdev.worker.places import Places, place_of
 from hamdev.worker.problems import Describe
 from hamdev.worker.protection import Protected
 from hamdev.worker.reads import FileReads
-from hamdev.worker.reuse import RunReuse
+from hamdev.worker.reuse import PlanMade, RunReuse
 from hamdev.worker.store import Store
 
 
@@ -94,6 +94,8 @@ class Execution:
             value, partial(_identity, manager.project)
         )
         self._compositions: dict[str, Composition] = {}
+        self._plans: dict[str, PlanMade] = {}
+        self._places: dict[str, Places] = {}
         self._generation = 0
         self._written: dict[str, set[str]] = {}
         self._protected = Protected()
@@ -193,15 +195,19 @@ class Execution:
             # Classes are other objects now, and values of the old ones would not fit them.
             self._generation = project.generation
             self._memory.forget()
+            self._plans.clear()
         self._report_loaded(command, self._known_files(name))
         reuse = self._reuse(command, config, prepared, composition)
         steps = reuse.plan(_forced(command, prepared.ordered))
+        self._plans[name] = reuse.made()
         describe = self._describe(command)
         blocked = {
             leaf: describe.missing_input(_missing(leaf, lacks), leaf)
             for leaf, lacks in prepared.lacking.items()
         }
-        places = {node: _place(prepared, node, project.owns) for node in prepared.ordered}
+        places = self._places.setdefault(name, Places(project.owns)).of_all(
+            prepared.graph, prepared.ordered
+        )
         self._memory.forget_others(name, [*places, *blocked])
         self._channel.send(
             Planned(
@@ -236,12 +242,14 @@ class Execution:
                 graph.config,
                 lambda value: fingerprint(value, _no_version) or unique_token(),
                 self._manager.project.state,
+                self._manager.project.version,
             ),
             memory=self._memory,
             reads=self._reads,
             version_of=partial(_version_of, self._manager.project),
             objects=_object_of,
             keeping=self.keeping,
+            before=self._plans.get(command.spec.name),
         )
 
     def _token_of(self, value: Any) -> bytes:
@@ -366,7 +374,7 @@ class Execution:
 
     def node_problem(self, command: Run, prepared: Prepared, node: str, error: Any) -> Problem:
         """Describe why a node has no value."""
-        place = _place(prepared, node, self._manager.project.owns)
+        place = place_of(prepared.graph.nodes[node], self._manager.project.owns)
         return self._describe(command).node_problem(node, place, error)
 
 
@@ -507,21 +515,6 @@ def _missing(leaf: str, lacks: dict[str, list[str]]) -> InputError:
     from hamdev.pipeline.graphs import describe_missing
 
     return describe_missing(lacks)
-
-
-def _place(prepared: Prepared, name: str, owns: Any) -> NodePlace:
-    """Where the function of a node is defined, in the project if it is found there."""
-    node = prepared.graph.nodes[name]
-    first: NodePlace | None = None
-    for function in node.originating_functions or ():
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        if code is None:
-            continue
-        place = NodePlace(file=code.co_filename, line=code.co_firstlineno)
-        if owns(code.co_filename):
-            return place
-        first = first or place
-    return first or NodePlace()
 
 
 def _warnings(prepared: Prepared) -> list[str]:

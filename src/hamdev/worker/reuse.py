@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FunctionType
 from typing import Any
 
 from hamilton.node import Node
 
-from hamdev.core.plan import Known, PlannedNode, Step, is_same, may_find, plan
+from hamdev.core.plan import Known, PlannedNode, Precedent, Step, is_same, may_find, plan
 from hamdev.core.references import Key
 from hamdev.core.versions import Difference
 from hamdev.messages import Because, Restored
@@ -40,6 +40,7 @@ class RunReuse:
         version_of: the code version of a class or function of the project.
         objects: what a part of a version stands for, if it is a value.
         keeping: values that outlive the process.
+        before: what the pipeline's last plan was like.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class RunReuse:
         version_of: VersionOf,
         objects: Callable[[Key], Any],
         keeping: Keeping,
+        before: PlanMade | None = None,
     ) -> None:
+        self._before = before or PlanMade()
         self._pipeline = pipeline
         self._run = run
         self._revision = revision
@@ -70,17 +73,7 @@ class RunReuse:
         self.wanted = list(wanted)
         self._remembered = memory.of(pipeline)
         self._nodes = {node.name: node for node in nodes}
-        ignored = frozenset(node.name for node in nodes if versions.is_ignored(node))
-        self._planned = {
-            node.name: PlannedNode(
-                node.name,
-                versions.version(node),
-                tuple(node.input_types),
-                versions.never_reused(node),
-                ignored.intersection(node.input_types),
-            )
-            for node in nodes
-        }
+        self._planned = self._plan_nodes()
         if versions.has_state:
             self._note_state()
         self._tokens: dict[str, bytes | None] = {
@@ -92,19 +85,37 @@ class RunReuse:
         self._found: dict[str, Remembered] = {}
         self.ran: list[str] = []
 
+    def _plan_nodes(self) -> dict[str, PlannedNode]:
+        """The nodes as the plan takes them; the same objects for those that are as they were."""
+        versions, before = self._versions, self._before
+        self._ignored = frozenset(n for n, node in self._nodes.items() if versions.is_ignored(node))
+        known = before.planned if before.ignored == self._ignored else {}
+        planned = {}
+        for name, node in self._nodes.items():
+            version = versions.version(name, node)
+            last = known.get(name)
+            if last is not None and last.version == version and before.nodes.get(name) is node:
+                planned[name] = last
+                continue
+            inputs = tuple(node.input_types)
+            never = versions.never_reused(node)
+            ignored = self._ignored.intersection(inputs)
+            planned[name] = PlannedNode(name, version, inputs, never, ignored)
+        return planned
+
     def plan(self, forced: Mapping[str, Because]) -> dict[str, Step]:
         """What is going to happen to each node."""
-        known = {
-            name: remembered.known()
-            for name, remembered in self._remembered.items()
-            if name in self._planned
-        }
+        known = _Known(self._remembered)
         outside = {name: token for name, token in self._tokens.items() if token is not None}
         nodes = list(self._planned.values())
         self._forced = forced
+        settled = self._settled(outside)
         while True:
             self._found = {}
-            self.steps = plan(nodes, known, outside, self.wanted, forced, self._explain, self._find)
+            precedent = Precedent(settled, self._before.tokens)
+            self.steps = plan(
+                nodes, known, outside, self.wanted, forced, self._explain, self._find, precedent
+            )
             # What was just found on disk is not believed before it has been read.
             served = [name for name in self.wanted if name in self._found]
             needed = {*self._needed(), *served}
@@ -112,7 +123,8 @@ class RunReuse:
             if not lost:
                 break
             for name in lost:
-                known.pop(name, None)
+                known.forget(name)
+                settled.pop(name, None)
             self._lost.update(lost)
         for name, remembered in self._found.items():
             self._adopt(name, remembered)
@@ -123,6 +135,33 @@ class RunReuse:
             else:
                 self._tokens[name] = None
         return self.steps
+
+    def _settled(self, outside: Mapping[str, bytes]) -> dict[str, Step]:
+        """The steps of the plan before that only other inputs could change."""
+        before = self._before
+        if before.planned.keys() != self._planned.keys() or before.outside != outside.keys():
+            return {}
+        return {
+            name: step
+            for name, (remembered, step) in before.reused.items()
+            if before.planned[name] is self._planned[name]
+            and self._remembered.get(name) is remembered
+            and remembered.has_value
+            and not remembered.spoilt
+        }
+
+    def made(self) -> PlanMade:
+        """The plan that was made, for the next one."""
+        reused = {
+            name: (remembered, step)
+            for name, step in self.steps.items()
+            if step.action == "reuse"
+            and step.because[0].kind == "unchanged"
+            and not (remembered := self._remembered[name]).files
+        }
+        tokens = {name: token for name, token in self._tokens.items() if token is not None}
+        outside = frozenset(tokens.keys() - self.steps.keys())
+        return PlanMade(self._nodes, self._planned, self._ignored, tokens, outside, reused)
 
     def _needed(self) -> list[str]:
         """The reused nodes whose values what runs takes."""
@@ -199,7 +238,7 @@ class RunReuse:
     def begin(self, name: str, inputs: Mapping[str, Any]) -> None:
         """The node is about to run."""
         node = self._nodes[name]
-        constants = [self._objects(key) for key in self._versions.parts(node)]
+        constants = [self._objects(key) for key in self._versions.covered(node)]
         found = candidate_paths(node.callable, constants, inputs)
         self._candidates[name] = found
         self._reads.begin(name, found)
@@ -257,9 +296,8 @@ class RunReuse:
     def files(self) -> dict[str, FileState]:
         """All files that the values of this pipeline depend on."""
         found: dict[str, FileState] = {}
-        for name in self._planned:
-            remembered = self._memory.get(self._pipeline, name)
-            if remembered is not None:
+        for name, remembered in self._memory.of(self._pipeline).items():
+            if remembered.files and name in self._planned:
                 found.update(remembered.files)
         return found
 
@@ -309,6 +347,51 @@ class RunReuse:
         if found:
             return [_because(difference) for difference in found[:20]]
         return [Because(kind="code", name=name, text="its code has changed")]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMade:
+    """What the next plan of the same pipeline can build on.
+
+    Attributes:
+        nodes: name → node.
+        planned: name → the node, as the plan takes it.
+        ignored: nodes whose values do not count for others.
+        tokens: name → token, of what had one before the run.
+        outside: names of inputs, config values and overrides among them.
+        reused: name → the value and the step, where only other inputs lead to another step.
+    """
+
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    planned: Mapping[str, PlannedNode] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+    tokens: Mapping[str, bytes] = field(default_factory=dict)
+    outside: frozenset[str] = frozenset()
+    reused: Mapping[str, tuple[Remembered, Step]] = field(default_factory=dict)
+
+
+class _Known(Mapping[str, Known]):
+    """What the plan needs to know of remembered values, worked out when it asks."""
+
+    def __init__(self, remembered: Mapping[str, Remembered]) -> None:
+        self._remembered = dict(remembered)
+        self._known: dict[str, Known] = {}
+
+    def forget(self, name: str) -> None:
+        """There is no such value."""
+        self._remembered.pop(name, None)
+        self._known.pop(name, None)
+
+    def __getitem__(self, name: str) -> Known:
+        if name not in self._known:
+            self._known[name] = self._remembered[name].known()
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._remembered)
+
+    def __len__(self) -> int:
+        return len(self._remembered)
 
 
 def _because(difference: Difference) -> Because:
