@@ -36,6 +36,10 @@ class ProjectOnDisk:
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[ProjectOnDisk]:
     modules, path, meta_path = dict(sys.modules), list(sys.path), list(sys.meta_path)
+    for name in modules:
+        # Another test's modules of this name, whoever left them, are none of this project's.
+        if name.partition(".")[0] == "pipelines":
+            del sys.modules[name]
     try:
         yield ProjectOnDisk(tmp_path / "project")
     finally:
@@ -44,8 +48,10 @@ def project(tmp_path: Path) -> Iterator[ProjectOnDisk]:
             file = getattr(module, "__file__", None) or next(
                 iter(getattr(module, "__path__", ())), ""
             )
-            if name not in modules and str(file).startswith(str(tmp_path)):
+            if str(file).startswith(str(tmp_path)):
                 del sys.modules[name]
+        for name, module in modules.items():
+            sys.modules.setdefault(name, module)
 
 
 def _sync(manager: PipelineManager, *args: Any, **keywords: Any) -> Any:

@@ -74,7 +74,8 @@ def test_status_and_sync(sales: ProjectOnDisk, watch: Watch, hamdev: Run) -> Non
         assert lines[4].endswith("6.5")
         status = json.loads(hamdev("status", "--json").stdout)
         assert status["pipelines"]["sales"]["nodes"]["total"]["state"] == "fresh"
-        assert json.loads(hamdev("sync", "pipelines/sales.py", "--json").stdout) == status
+        again = json.loads(hamdev("sync", "pipelines/sales.py", "--json").stdout)
+        assert again | {"seq": 0} == status | {"seq": 0}  # the spare may have got ready meanwhile
 
 
 def test_failure_is_shown_with_its_place_and_sync_ends_in_1(

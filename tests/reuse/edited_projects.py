@@ -21,7 +21,17 @@ _HELPERS = ("constant", "dict", "derived", "function", "default", "cached", "clo
 _MORE_HELPERS = ("subclass", "enum", "dataclass", "method user", "partial")
 _NODES = ("plain", "plain", "plain", "small", "when", "parameterize", "fields", "file", "input")
 _MORE_NODES = ("config", "inject", "pipe", "does", "record", "mutable", "tagged", "check")
-_EAGER = ("derived", "default", "subclass", "method user", "partial", "inject", "pipe", "does", "record")
+_EAGER = (
+    "derived",
+    "default",
+    "subclass",
+    "method user",
+    "partial",
+    "inject",
+    "pipe",
+    "does",
+    "record",
+)
 
 
 @dataclass
@@ -259,8 +269,7 @@ class EditedProject:
                 return f"def {name}(x: int) -> int:\n{doc}{inside}    return x + {total}"
             case "default":
                 return (
-                    f"def {name}(x: int, k: int = {used[0]}) -> int:\n"
-                    f"{doc}    return x + k + {n}"
+                    f"def {name}(x: int, k: int = {used[0]}) -> int:\n{doc}    return x + k + {n}"
                 )
             case "cached":
                 return f"@lru_cache\ndef {name}(x):\n{doc}{inside}    return x + {total}"
@@ -289,8 +298,7 @@ class EditedProject:
                 return f"{name} = partial({used[0]}, {n})"
             case "doer":
                 return (
-                    f"def {name}(**given: int) -> int:\n{doc}"
-                    f"    return sum(given.values()) + {n}"
+                    f"def {name}(**given: int) -> int:\n{doc}    return sum(given.values()) + {n}"
                 )
         return self._node(item, used, total, doc, inside)
 

@@ -55,7 +55,12 @@ def test_it_is_told_which_node_changes_which_input_and_everything_becomes_right(
         found = worker.run()
         assert (found.ran, found.spoilt, found.warnings) == ([], [], [])
     # An edit of the guilty one alone leaves the input as it is.
-    project.write("main", text.replace("return repr(given)\n    def innocent", "return 'x' + repr(given)\n    def innocent"))
+    project.write(
+        "main",
+        text.replace(
+            "return repr(given)\n    def innocent", "return 'x' + repr(given)\n    def innocent"
+        ),
+    )
     found = worker.run()
     assert set(found.ran) == {"guilty", "innocent"}
     assert found.spoilt == []

@@ -26,7 +26,7 @@ class Case(NamedTuple):
     volatile: frozenset[str] = frozenset()  # nodes whose values hold the time
 
 
-def E(before: str, after: str, ran: str) -> Edit:  # noqa: N802  # a table is read, not called
+def E(before: str, after: str, ran: str) -> Edit:  # a table is read, not called
     return Edit(before, after, set(ran.split()))
 
 
@@ -371,8 +371,16 @@ def below(x: int) -> int:
     return x
 """,
         [
-            E("value(2)", "value(3)", "x x.start x.mode x.middle x.end y y.start y.mode y.middle y.end"),
-            E("start + 1", "start + 2", "x x.start x.mode x.middle x.end y y.start y.mode y.middle y.end below"),
+            E(
+                "value(2)",
+                "value(3)",
+                "x x.start x.mode x.middle x.end y y.start y.mode y.middle y.end",
+            ),
+            E(
+                "start + 1",
+                "start + 2",
+                "x x.start x.mode x.middle x.end y y.start y.mode y.middle y.end below",
+            ),
         ],
     ),
     Case(

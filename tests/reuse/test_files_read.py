@@ -361,7 +361,10 @@ def test_the_text_of_the_project_itself_as_data(
     project: ProjectOnDisk, worker: WorkerProcess
 ) -> None:
     project.write("notes.md", "# one\n")
-    project.write("main", "from pathlib import Path\ndef a() -> str:\n    return Path(__file__).parent.parent.joinpath('notes.md').read_text()\n")
+    project.write(
+        "main",
+        "from pathlib import Path\ndef a() -> str:\n    return Path(__file__).parent.parent.joinpath('notes.md').read_text()\n",
+    )
     worker.check(worker.run())
     project.write("notes.md", "# two\n")
     found = worker.run()

@@ -46,7 +46,9 @@ class Bound:
         for node in (*found.ran, *found.recalled):
             self._made_from[node] = present[node]
         # A broken module that only functions import makes the others be loaded as a whole.
-        assert not needless or self._project.broken, {node: found.reasons(node) for node in needless}
+        assert not needless or self._project.broken, {
+            node: found.reasons(node) for node in needless
+        }
 
     def _meaning(self, node: str, values: dict[str, str]) -> Any:
         taken = {name: values.get(name) for name in self._project.taken(node)}

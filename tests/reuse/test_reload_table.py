@@ -22,9 +22,7 @@ class Case(NamedTuple):
 
 CASES = [
     Case("constant", "X = 1", "X = 2", "from b import X", "X", (1, 2)),
-    Case(
-        "dict", "D = {'k': 1}", "D = {'k': 2}", "from b import D", "D['k']", (1, 2)
-    ),
+    Case("dict", "D = {'k': 1}", "D = {'k': 2}", "from b import D", "D['k']", (1, 2)),
     Case(
         "function",
         "def f():\n    return 1",

@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stand_ins import shown
+from warm import Warm
+
 from hamdev.messages import (
     Because,
     Command,
@@ -38,8 +41,6 @@ from hamdev.messages import (
     Tidied,
 )
 from hamdev.wire import FrameDecoder, encode_frame
-from stand_ins import shown
-from warm import Warm
 
 _INLINE = 256 * 1024
 
