@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from warm import Warm, warm_process
 from worker_process import WorkerProcess, worker_process
 

@@ -55,7 +55,12 @@ def test_it_is_told_which_node_changes_which_input_and_everything_becomes_right(
         found = worker.run()
         assert (found.ran, found.spoilt, found.warnings) == ([], [], [])
     # An edit of the guilty one alone leaves the input as it is.
-    project.write("main", text.replace("return repr(given)\n    def innocent", "return 'x' + repr(given)\n    def innocent"))
+    project.write(
+        "main",
+        text.replace(
+            "return repr(given)\n    def innocent", "return 'x' + repr(given)\n    def innocent"
+        ),
+    )
     found = worker.run()
     assert set(found.ran) == {"guilty", "innocent"}
     assert found.spoilt == []
@@ -136,7 +141,10 @@ def test_a_value_that_cannot_be_copied(project: ProjectOnDisk, worker: WorkerPro
 def test_an_input_from_outside_that_is_changed(
     project: ProjectOnDisk, worker: WorkerProcess
 ) -> None:
-    text = "def a(x: list) -> int:\n    x.append(1)\n    return len(x)\ndef b(x: list, a: int) -> int:\n    return len(x)\n"
+    text = (
+        "def a(x: list) -> int:\n    x.append(1)\n    return len(x)\n"
+        "def b(x: list, a: int) -> int:\n    return len(x)\n"
+    )
     worker.inputs = {"x": [1]}
     project.write("main", text)
     worker.run()

@@ -26,7 +26,7 @@ class Case(NamedTuple):
     volatile: frozenset[str] = frozenset()  # nodes whose values hold the time
 
 
-def E(before: str, after: str, ran: str) -> Edit:  # noqa: N802  # a table is read, not called
+def E(before: str, after: str, ran: str) -> Edit:  # a table is read, not called
     return Edit(before, after, set(ran.split()))
 
 
@@ -36,7 +36,10 @@ from hamilton.function_modifiers import source, value, step
 def other() -> int:
     return 0
 """
-SETUP = "K = 1\nPARAMETERS = {'p1': {'x': 1}, 'p2': {'x': 2}}\ndef helper(x: int, k: int = 1) -> int:\n    return x + k + K\n"
+SETUP = (
+    "K = 1\nPARAMETERS = {'p1': {'x': 1}, 'p2': {'x': 2}}\n"
+    "def helper(x: int, k: int = 1) -> int:\n    return x + k + K\n"
+)
 
 CASES = [
     Case(
@@ -371,8 +374,16 @@ def below(x: int) -> int:
     return x
 """,
         [
-            E("value(2)", "value(3)", "x x.start x.mode x.middle x.end y y.start y.mode y.middle y.end"),
-            E("start + 1", "start + 2", "x x.start x.mode x.middle x.end y y.start y.mode y.middle y.end below"),
+            E(
+                "value(2)",
+                "value(3)",
+                "x x.start x.mode x.middle x.end y y.start y.mode y.middle y.end",
+            ),
+            E(
+                "start + 1",
+                "start + 2",
+                "x x.start x.mode x.middle x.end y y.start y.mode y.middle y.end below",
+            ),
         ],
     ),
     Case(

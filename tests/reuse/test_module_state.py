@@ -133,7 +133,12 @@ def test_calls_that_a_decorator_counts_are_state(
     """
     project.write("main", text)
     worker.check(worker.run())
-    project.write("main", text.replace("def b(a: int) -> int:\n        return", "def b(a: int) -> int:\n        return 1 +"))
+    project.write(
+        "main",
+        text.replace(
+            "def b(a: int) -> int:\n        return", "def b(a: int) -> int:\n        return 1 +"
+        ),
+    )
     assert _ran(worker) == {"a", "b"}
 
 
@@ -159,7 +164,9 @@ def test_a_class_that_counts_its_instances(project: ProjectOnDisk, worker: Worke
     project.write("main", text.replace("on.number]", "on.number, 1]"))
     assert _ran(worker) == {"a", "passed_on", "b"}
     assert worker.value("b") == [True, 2, 1, 1]
-    project.write("main", text.replace("return 1", "return 2").replace("on.number]", "on.number, 1]"))
+    project.write(
+        "main", text.replace("return 1", "return 2").replace("on.number]", "on.number, 1]")
+    )
     assert _ran(worker) == {"other"}
 
 

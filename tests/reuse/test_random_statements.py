@@ -1,8 +1,8 @@
 """Modules of random statements are, after any edits, what a new process makes of them.
 
-Where the other random test has projects that look like a person's, this one has anything that Python
-allows at module level: `del`, `+=`, loops, `globals()[…] = …`, assignments to other modules. What is
-compared is what the modules hold, down to the code of their functions.
+Where the other random test has projects that look like a person's, this one has anything that
+Python allows at module level: `del`, `+=`, loops, `globals()[…] = …`, assignments to other modules.
+What is compared is what the modules hold, down to the code of their functions.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from random_projects import MODULES, Project, edited, random_project, texts
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from random_projects import MODULES, Project, edited, random_project, texts
 from warm import Warm
 from worker_process import worker_process
 
 _EXAMPLES = int(os.environ.get("HAMDEV_EXAMPLES", "0"))
 _EDITS = 6
 _NAMES = ("p", "q", "r", "s", "t", "abs", "len", "_u")
-_SHOWN = '''
+_SHOWN = """
 import re
 from types import FunctionType, ModuleType
 
@@ -58,7 +58,7 @@ def _shown(value, depth):
     if isinstance(value, (int, str, float, type(None))):
         return re.sub(r"0x[0-9a-f]{6,}", "0x", repr(value))
     return f"{type(value).__name__} {getattr(value, '__qualname__', '')}"
-'''
+"""
 _MAIN = f"import {', '.join(MODULES)}\nfrom shown import shown\n" + "".join(
     f"def {module}__{name}() -> str:\n    return shown(lambda: {module}.{name})\n"
     for module in MODULES

@@ -23,7 +23,6 @@ from hamdev.core.versions import Codebase
 from hamdev.pipeline.sources import Source, prime_linecache
 from hamdev.pipeline.statements import Layout, TopLevel, read_layout
 
-
 _BUILTINS = frozenset(dir(builtins))
 
 

@@ -1,8 +1,8 @@
 """Module-level state: what functions of a project change while they run, and who is concerned.
 
-A new process starts with `CACHE = {}`; the worker, which stays, would start with what the run before
-has left. So before each run such objects are made anew, if they have changed. And nodes that share
-one run together or not at all: each may see what the others have done to it.
+A new process starts with `CACHE = {}`; the worker, which stays, would start with what the run
+before has left. So before each run such objects are made anew, if they have changed. And nodes that
+share one run together or not at all: each may see what the others have done to it.
 """
 
 from __future__ import annotations
