@@ -282,8 +282,11 @@ def _compare(
         raise NotPatchableError(f"a statement of {name!r} with effects sees what has changed")
     removed = known.versions.keys() - new.versions.keys()
     for star in patch.codebase.modules[name].stars:
-        if doubtful := {n for n in removed | stale if _may_export(star, n, patch.codebase)}:
-            raise NotPatchableError(f"{sorted(doubtful)} may come from {star!r} as well")
+        doubtful = removed | {
+            n for n in stale if known.layout.may_be_starred(n) or new.layout.may_be_starred(n)
+        }
+        if shared := {n for n in doubtful if _may_export(star, n, patch.codebase)}:
+            raise NotPatchableError(f"{sorted(shared)} may come from {star!r} as well")
     for gone in (removed | stale) & old_names.keys():
         if not all(statement.is_plain for statement in old_names[gone]):
             raise NotPatchableError(f"{gone!r} of {name!r} is bound in an unusual way")
