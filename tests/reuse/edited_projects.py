@@ -8,7 +8,7 @@ depends on: that is the bound on what may run after an edit.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -93,6 +93,7 @@ class EditedProject:
         self.inputs = {"given": 3}
         self.config: dict[str, object] = {"mode": "a", "level": 2}
         self.said: list[str] = []
+        self.order = 0
         self._number = 0
         self._written: dict[Path, str] = {}
         for _ in range(random.randint(3, 8)):
@@ -191,11 +192,9 @@ class EditedProject:
     def _text(self, module: str) -> str:
         items = [i for i in self.items if i.module == module]
         lines = [*self._imports(module, items), ""]
-        for item in _ordered(items, self.random_order):
+        for item in _ordered(items, self.order):
             lines += ["# note"] * (item.pad % 3) + [self._definition(item), ""]
         return "\n".join(lines) + "\n"
-
-    random_order: int = 0
 
     def _imports(self, module: str, items: Iterable[Item]) -> list[str]:
         lines = {
@@ -544,7 +543,7 @@ class EditedProject:
         return f"break {module}: {text.strip()}"
 
     def _reorder(self) -> str:
-        self.random_order = self.random.randint(0, 1000)
+        self.order = self.random.randint(0, 1000)
         return "order of definitions"
 
     def _rekind(self) -> str:
@@ -602,7 +601,3 @@ def _ordered(items: list[Item], seed: int) -> list[Item]:
         else:
             raise AssertionError("definitions that need each other")
     return done
-
-
-def written(values: Mapping[str, object]) -> str:
-    return "\n".join(f"{k}: {v}" for k, v in values.items())

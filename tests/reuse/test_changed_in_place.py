@@ -141,7 +141,10 @@ def test_a_value_that_cannot_be_copied(project: ProjectOnDisk, worker: WorkerPro
 def test_an_input_from_outside_that_is_changed(
     project: ProjectOnDisk, worker: WorkerProcess
 ) -> None:
-    text = "def a(x: list) -> int:\n    x.append(1)\n    return len(x)\ndef b(x: list, a: int) -> int:\n    return len(x)\n"
+    text = (
+        "def a(x: list) -> int:\n    x.append(1)\n    return len(x)\n"
+        "def b(x: list, a: int) -> int:\n    return len(x)\n"
+    )
     worker.inputs = {"x": [1]}
     project.write("main", text)
     worker.run()

@@ -36,7 +36,10 @@ from hamilton.function_modifiers import source, value, step
 def other() -> int:
     return 0
 """
-SETUP = "K = 1\nPARAMETERS = {'p1': {'x': 1}, 'p2': {'x': 2}}\ndef helper(x: int, k: int = 1) -> int:\n    return x + k + K\n"
+SETUP = (
+    "K = 1\nPARAMETERS = {'p1': {'x': 1}, 'p2': {'x': 2}}\n"
+    "def helper(x: int, k: int = 1) -> int:\n    return x + k + K\n"
+)
 
 CASES = [
     Case(

@@ -200,9 +200,18 @@ def test_a_folder_that_is_listed(project: ProjectOnDisk, worker: WorkerProcess) 
 @pytest.mark.parametrize(
     "attempt",
     [
-        "try:\n        return open('data/may.txt').read()\n    except FileNotFoundError:\n        return ''",
-        "from pathlib import Path\n    file = Path('data/may.txt')\n    return file.read_text() if file.exists() else ''",
-        "import os\n    return open('data/may.txt').read() if os.path.exists('data/may.txt') else ''",
+        (
+            "try:\n        return open('data/may.txt').read()\n"
+            "    except FileNotFoundError:\n        return ''"
+        ),
+        (
+            "from pathlib import Path\n    file = Path('data/may.txt')\n"
+            "    return file.read_text() if file.exists() else ''"
+        ),
+        (
+            "import os\n"
+            "    return open('data/may.txt').read() if os.path.exists('data/may.txt') else ''"
+        ),
     ],
 )
 def test_a_file_that_appears_and_goes(
@@ -363,7 +372,10 @@ def test_the_text_of_the_project_itself_as_data(
     project.write("notes.md", "# one\n")
     project.write(
         "main",
-        "from pathlib import Path\ndef a() -> str:\n    return Path(__file__).parent.parent.joinpath('notes.md').read_text()\n",
+        (
+            "from pathlib import Path\ndef a() -> str:\n"
+            "    return Path(__file__).parent.parent.joinpath('notes.md').read_text()\n"
+        ),
     )
     worker.check(worker.run())
     project.write("notes.md", "# two\n")

@@ -1,8 +1,8 @@
 """Modules of random statements are, after any edits, what a new process makes of them.
 
-Where the other random test has projects that look like a person's, this one has anything that Python
-allows at module level: `del`, `+=`, loops, `globals()[…] = …`, assignments to other modules. What is
-compared is what the modules hold, down to the code of their functions.
+Where the other random test has projects that look like a person's, this one has anything that
+Python allows at module level: `del`, `+=`, loops, `globals()[…] = …`, assignments to other modules.
+What is compared is what the modules hold, down to the code of their functions.
 """
 
 from __future__ import annotations

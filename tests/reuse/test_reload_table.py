@@ -49,8 +49,14 @@ CASES = [
     ),
     Case(
         "what a function with a cache calls",
-        "from functools import lru_cache\ndef g():\n    return 1\n@lru_cache\ndef f():\n    return g()",
-        "from functools import lru_cache\ndef g():\n    return 2\n@lru_cache\ndef f():\n    return g()",
+        (
+            "from functools import lru_cache\ndef g():\n    return 1\n@lru_cache\n"
+            "def f():\n    return g()"
+        ),
+        (
+            "from functools import lru_cache\ndef g():\n    return 2\n@lru_cache\n"
+            "def f():\n    return g()"
+        ),
         "from b import f",
         "f()",
         (1, 2),
@@ -113,7 +119,6 @@ def below(seen: object) -> object:
 def other() -> int:
     return 1
 """
-    project.write("main.py", "").unlink()
     project.write("b.py", case.before + "\nUNRELATED = 1\n")
     project.file("main").write_text(main)
     assert set(worker.check(worker.run()).values) == {"seen", "below", "other"}
@@ -160,10 +165,18 @@ def test_a_module_that_only_a_function_imports(
 ) -> None:
     text = "class C:\n    def m(self):\n        return 1\nN = 1\n"
     project.write("late.py", text)
-    project.file("main").write_text(
-        "def a() -> object:\n    from late import C\n    return C()\n"
-        "def b(a: object) -> list:\n    from late import C, N\n    return [isinstance(a, C), a.m(), N]\n"
-        "def other() -> int:\n    return 1\n"
+    project.write(
+        "main",
+        """
+        def a() -> object:
+            from late import C
+            return C()
+        def b(a: object) -> list:
+            from late import C, N
+            return [isinstance(a, C), a.m(), N]
+        def other() -> int:
+            return 1
+        """,
     )
     worker.check(worker.run())
     for before, after, ran in [

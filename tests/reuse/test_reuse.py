@@ -326,7 +326,10 @@ class TestValues:
         assert {"function", "below"} <= set(found.ran)
 
     def test_nan_is_equal_to_itself(self, edit: Callable[..., Ran]) -> None:
-        text = "def a() -> float:\n    x = 1\n    return float('nan')\ndef b(a: float) -> str:\n    return str(a)\n"
+        text = (
+            "def a() -> float:\n    x = 1\n    return float('nan')\n"
+            "def b(a: float) -> str:\n    return str(a)\n"
+        )
         edit(main=text)
         found = edit(main=text.replace("x = 1", "x = 2"))
         assert found.recalled == ["b"]

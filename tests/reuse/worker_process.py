@@ -27,6 +27,7 @@ from hamdev.messages import (
     NodeBlocked,
     NodeFailed,
     NodeFinished,
+    NodeStarted,
     Output,
     PipelineSpec,
     Planned,
@@ -277,8 +278,6 @@ class WorkerProcess:
 
     def hear_until(self, node: str) -> None:
         """Wait until a node's function is about to be called."""
-        from hamdev.messages import NodeStarted
-
         while True:
             report = self.hear()
             if isinstance(report, NodeStarted) and report.node == node:
@@ -322,8 +321,6 @@ def worker_process(warm: Warm | None, root: Path, keep_in: Path, **options: Any)
 
 
 def _note(report: Report, found: Ran) -> None:
-    from hamdev.messages import NodeStarted
-
     match report:
         case Planned():
             found.plan = {step.node: step for step in report.plan}

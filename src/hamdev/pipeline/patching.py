@@ -9,6 +9,7 @@ same object. Where they do not, nothing is patched and the caller reloads as a w
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from hamdev.core.references import Key
 from hamdev.core.versions import Codebase
 from hamdev.pipeline.sources import Source, prime_linecache
 from hamdev.pipeline.statements import Layout, TopLevel, read_layout
+
+_BUILTINS = frozenset(dir(builtins))
 
 
 class NotPatchableError(Exception):
@@ -200,6 +203,11 @@ def plan_patch(
 def _refuse_circles(order: list[str], patch: Patch) -> None:
     """Of modules that import each other, only one may change: which comes first is not known."""
     place = {name: at for at, name in enumerate(order)}
+    for name in order:
+        definitions = patch.codebase.modules.get(name)
+        for star in definitions.stars if definitions is not None else ():
+            if place.get(star, -1) > place[name] and patch.bound.get(star):
+                raise NotPatchableError(f"{name!r} and {star!r} import each other")
     for name in patch.bound:
         for _, load in patch.codebase.modules[name].loads:
             if place.get(load, -1) > place[name] and patch.bound.get(load):
@@ -273,6 +281,12 @@ def _compare(
     if EFFECTS in stale:
         raise NotPatchableError(f"a statement of {name!r} with effects sees what has changed")
     removed = known.versions.keys() - new.versions.keys()
+    for star in patch.codebase.modules[name].stars:
+        doubtful = removed | {
+            n for n in stale if known.layout.may_be_starred(n) or new.layout.may_be_starred(n)
+        }
+        if shared := {n for n in doubtful if _may_export(star, n, patch.codebase)}:
+            raise NotPatchableError(f"{sorted(shared)} may come from {star!r} as well")
     for gone in (removed | stale) & old_names.keys():
         if not all(statement.is_plain for statement in old_names[gone]):
             raise NotPatchableError(f"{gone!r} of {name!r} is bound in an unusual way")
@@ -291,6 +305,8 @@ def _compare(
         unbound &= new_names.keys() | old_names.keys()
         if unbound:
             raise NotPatchableError(f"{sorted(unbound)} of {name!r} cannot be executed alone")
+    if later := _builtins_bound_later(statements, new.layout, patch.codebase.modules[name]):
+        raise NotPatchableError(f"{later} stand for builtins in the beginning of {name!r}")
     if statements:
         patch.statements[name] = statements
     removed = removed | gone_stars
@@ -307,6 +323,56 @@ def _compare(
             moved.append((old, now))
     if moved:
         patch.moved[name] = moved
+
+
+def _builtins_bound_later(
+    statements: Iterable[TopLevel], layout: Layout, definitions: Definitions
+) -> list[str]:
+    """Names that a statement would find in the module, where a new one still has the builtin."""
+    first: dict[str, int] = {}
+    for statement in layout.statements:
+        for name in statement.names:
+            if name in _BUILTINS:
+                first.setdefault(name, statement.first_line)
+    if not first:
+        return []
+    return sorted(
+        name
+        for statement in statements
+        if any((d := definitions.table.get(n)) is not None and d.eager for n in statement.names)
+        for name in _used(statement.names, definitions) & first.keys()
+        if first[name] >= statement.first_line
+    )
+
+
+def _used(names: Iterable[str], definitions: Definitions) -> set[str]:
+    """The names of its module that a definition leads to."""
+    found: set[str] = set()
+    todo = list(names)
+    while todo:
+        definition = definitions.table.get(todo.pop())
+        uses = definition.uses if definition is not None else ()
+        new = {use.path[0] for use in uses if use.path and not use.module} - found
+        found |= new
+        todo += new
+    return found
+
+
+def _may_export(module: str, name: str, codebase: Codebase) -> bool:
+    """Whether a star import from a module may bind a name."""
+    todo, seen = [module], {module}
+    while todo:
+        star = todo.pop()
+        definitions = codebase.modules.get(star)
+        if definitions is None:
+            if hasattr(sys.modules.get(star), name):
+                return True
+            continue
+        if name in definitions.table or definitions.dynamic:
+            return True
+        todo += set(definitions.stars) - seen
+        seen |= set(definitions.stars)
+    return False
 
 
 def _star_imports(

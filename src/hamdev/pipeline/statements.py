@@ -74,6 +74,12 @@ class Layout:
         """What the statements say that are not plain; equal for equal meaning."""
         return [ast.dump(s.node) for s in self.statements if not s.is_plain]
 
+    def may_be_starred(self, name: str) -> bool:
+        """Whether a star import does not certainly come before what else binds a name."""
+        stars = [s.first_line for s in self.statements if "*" in s.names]
+        own = [s.first_line for s in self.statements if name in s.names]
+        return bool(stars and own and max(stars) > min(own))
+
     def text_of(self, statement: TopLevel) -> tuple[str, ...]:
         """The lines of a statement."""
         return self.lines[statement.first_line - 1 : statement.last_line]

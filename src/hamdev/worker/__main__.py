@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextvars
 import faulthandler
-import gc
 import importlib
 import logging
 import os
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from hamdev.messages import Anticipate, Cancel, Fetch, Interrupted, Preload, Ready, Run
 from hamdev.worker.channel import Channel
+from hamdev.worker.garbage import IDLE_S, settle
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,6 +59,7 @@ class Worker:
         from hamdev.pipeline.sources import user_code_callers as source_callers
         from hamdev.pipeline.sync_execution import user_code_callers as sync_callers
         from hamdev.worker.execute import Execution
+        from hamdev.worker.garbage import Sweeps
         from hamdev.worker.interruption import Interruption
         from hamdev.worker.memory import Memory
         from hamdev.worker.output import CapturedOutput
@@ -82,6 +83,7 @@ class Worker:
         store = Store(options.keep_in, options.disk_max_bytes)
         slower_than_s = options.keep_slower_than_ms / 1e3
         self._execution = Execution(manager, channel, self._memory, output, store, slower_than_s)
+        self._sweeps = Sweeps()
         self._commands: queue.SimpleQueue[Run | Preload | Anticipate] = queue.SimpleQueue()
         self._fetches: queue.SimpleQueue[Fetch] = queue.SimpleQueue()
 
@@ -94,11 +96,11 @@ class Worker:
             threading.Thread(target=target, name=f"hamdev {name}", daemon=True).start()
         version = ".".join(str(part) for part in hamilton.version.VERSION)
         self._channel.send(Ready(python=sys.version.split()[0], hamilton=version))
-        _settle_garbage()
+        settle()
         with asyncio.Runner() as runner:
             runner.get_loop()
             while True:
-                command = self._commands.get()
+                command = self._next()
                 if isinstance(command, Preload):
                     _preload(command.modules)
                 elif isinstance(command, Anticipate):
@@ -106,6 +108,16 @@ class Worker:
                 else:
                     runner.run(self._run(command), context=contextvars.copy_context())
                     self._execution.tidy(command, lambda: not self._commands.empty())
+                    self._sweeps.note_run(self._execution.generation)
+
+    def _next(self) -> Run | Preload | Anticipate:
+        """The next command; if none comes for a while, the time is used."""
+        if self._sweeps.is_due:
+            try:
+                return self._commands.get(timeout=IDLE_S)
+            except queue.Empty:
+                self._sweeps.settle()
+        return self._commands.get()
 
     async def _run(self, command: Run) -> None:
         loop = asyncio.get_running_loop()
@@ -157,13 +169,7 @@ def _preload(modules: Sequence[str]) -> None:
             importlib.import_module(name)
         except BaseException:
             continue  # the run that needs it will say what is wrong
-    _settle_garbage()
-
-
-def _settle_garbage() -> None:
-    # Libraries stay; a full collection that walks them takes tens of milliseconds of some run.
-    gc.collect()
-    gc.freeze()
+    settle()
 
 
 def _end_with_parent() -> None:

@@ -48,6 +48,7 @@ from hamdev.pipeline.sources import Source
 from hamdev.worker.channel import Channel
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.fingerprint_libraries import NoFingerprintError
+from hamdev.worker.garbage import uncollected
 from hamdev.worker.interruption import RunCancelled
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, unique_token
@@ -116,7 +117,8 @@ class Execution:
             if command.clean:
                 self.keeping.clear()
             config = _run_config(command.spec)
-            loaded = self._load(command, config, load_problems)
+            with uncollected():
+                loaded = self._load(command, config, load_problems)
             if loaded is None:
                 outcome = "failed"
             else:
@@ -142,9 +144,15 @@ class Execution:
         """Work out ahead what the run that is likely to come next needs to know."""
         config = _run_config(command.spec)
         try:
-            self._manager.project.anticipate([*config.additional_modules, command.spec.name])
+            with uncollected():
+                self._manager.project.anticipate([*config.additional_modules, command.spec.name])
         except Exception:
             return  # the run will find the same, and say it
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever modules were loaded as a whole."""
+        return self._generation
 
     def tidy(self, command: Run, is_wanted: Callable[[], bool]) -> None:
         """What can wait until a run has been reported; it stops as soon as another is wanted."""
