@@ -22,7 +22,11 @@ class _Shared:
         return self._daemon
 
     def close(self) -> None:
-        self._open.close()
+        with self._open:
+            if self._daemon is not None and self._daemon.process.poll() is None:
+                # Whatever it has been through: when nothing changes, nothing happens.
+                before = self._daemon.sync()
+                assert self._daemon.sync() == before
 
     def _started(self) -> Daemon:
         root = self._folders.mktemp("project")

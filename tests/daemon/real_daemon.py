@@ -302,6 +302,7 @@ class Daemon:
         log = self.log_text()
         raised = re.search(r"^(Traceback|  \+ Exception Group)", log, re.MULTILINE)
         assert raised is None, log[max(raised.start() - 1500, 0) :][:5000]
+        assert "unexpected error" not in log
 
 
 @contextlib.contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,6 +52,7 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
     project = project.resolve()
     settings = apply_options(load_settings(project), options)
     log = DaemonLog(settings.server.log_level, settings.server.log_format)
+    asyncio.get_running_loop().set_exception_handler(partial(_log_loop_error, log.logger))
     path = _socket_path(project, settings)
     with _locked(project, path):
         values = values_folder(path)
@@ -70,6 +73,13 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
                         log.logger.info("stopping")
         finally:
             shutil.rmtree(values, ignore_errors=True)
+
+
+def _log_loop_error(logger: Any, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    # anyio's sockets wake a reader that was cancelled in the very same turn of the loop.
+    if not isinstance(error, asyncio.InvalidStateError):
+        logger.error("unexpected error", message=context.get("message"), error=repr(error))
 
 
 def _socket_path(project: Path, settings: Settings) -> Path:
