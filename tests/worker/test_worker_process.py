@@ -55,6 +55,8 @@ class Worker:
                 [
                     *(sys.executable, "-P", "-m", "hamdev.worker"),
                     *("--descriptor", str(theirs.fileno()), "--pipelines-dir", "pipelines"),
+                    *("--keep-in", str(project.parent / "kept"), "--max-bytes", str(1 << 30)),
+                    *("--keep-slower-than-ms", "200", "--disk-max-bytes", str(1 << 30)),
                 ],
                 cwd=project,
                 stdin=subprocess.DEVNULL,
