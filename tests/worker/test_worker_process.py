@@ -148,7 +148,8 @@ def kinds(reports: list[Any]) -> list[type]:
 
 def test_a_run_is_reported_step_by_step(worker: Worker) -> None:
     file = worker.save("steps", "def one(n: int) -> int:\n    print('hello')\n    return n\n")
-    reports = worker.run("steps", inputs={"n": 5, "unused": 1})
+    reading, *reports = worker.run("steps", inputs={"n": 5, "unused": 1})
+    assert reading.files.keys() == {str(file)}  # before it is executed, which may never end
     loaded, planned, started, output, finished, ended = reports
     assert kinds(reports) == [Loaded, Planned, NodeStarted, Output, NodeFinished, RunEnded]
     assert loaded.files[str(file)] is not None
@@ -167,7 +168,7 @@ def test_a_run_is_reported_step_by_step(worker: Worker) -> None:
 
 def test_a_failed_load_says_what_it_read(worker: Worker) -> None:
     file = worker.save("broken", "import no_such_module_1\n")
-    loaded, ended = worker.run("broken")
+    *_, loaded, ended = worker.run("broken")
     assert loaded.files[str(file)] is not None
     absent = [Path(name).name for name, digest in loaded.files.items() if digest is None]
     assert "no_such_module_1.py" in absent
@@ -179,8 +180,9 @@ def test_a_failed_load_says_what_it_read(worker: Worker) -> None:
 
 @pytest.mark.parametrize("mode", [{}, {"async_driver": False}, {"executor": "threads"}])
 def test_all_modes_give_the_same(worker: Worker, mode: dict[str, Any]) -> None:
+    name = "modes_" + "".join(mode)  # nothing is remembered of it
     worker.save(
-        "modes",
+        name,
         """
         def one() -> int:
             print("1")
@@ -197,15 +199,15 @@ def test_all_modes_give_the_same(worker: Worker, mode: dict[str, Any]) -> None:
             return bad
         """,
     )
-    reports = worker.run("modes", **mode)
+    reports = worker.run(name, **mode)
     printed = {r.node: r.text for r in reports if isinstance(r, Output)}
     assert printed == {"one": "1\n", "two": "2\n"}
     assert [r.node for r in reports if isinstance(r, NodeFinished)] == ["one", "two"]
     (failed,) = (r for r in reports if isinstance(r, NodeFailed))
     assert (failed.node, failed.problem.message) == ("bad", "ValueError: bad")
     assert (reports[-1].outcome, reports[-1].problems) == ("failed", [])
-    assert worker.fetch("modes", "two").value == "2"
-    assert worker.fetch("modes", "bad").missing
+    assert worker.fetch(name, "two").value == "2"
+    assert worker.fetch(name, "bad").missing
 
 
 @pytest.mark.parametrize("mode", [{}, {"async_driver": False}])
