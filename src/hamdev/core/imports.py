@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -20,6 +21,23 @@ class ImportScan:
 
     names: frozenset[str]
     dynamic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """What a piece of a text says, wherever in it, about things outside of it.
+
+    Attributes:
+        imports: its import statements.
+        chains: the words of each `a.b.c`.
+        dynamic: it names something that imports or executes what is not written in it.
+        globals: the names that functions in it bind by `global`.
+    """
+
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    chains: tuple[tuple[str, ...], ...]
+    dynamic: bool
+    globals: frozenset[str]
 
 
 _DYNAMIC = frozenset({"__import__", "import_module", "exec", "eval", "runpy"})
@@ -40,41 +58,59 @@ def scan_imports(source: str, module: str, is_package: bool) -> ImportScan:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return ImportScan(frozenset(), dynamic=True)
+    return scan_of([mentions(tree)], module, is_package)
+
+
+def scan_of(found: Iterable[Mentions], module: str, is_package: bool) -> ImportScan:
+    """The imports of a text, from what its pieces mention; the arguments are `scan_imports`'s."""
     package = module if is_package else module.rpartition(".")[0]
     names: set[str] = set()
     bound: dict[str, set[str]] = {}
-    chains: list[list[str]] = []
-    dynamic = False
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import():
-                for alias in node.names:
-                    names.add(alias.name)
-                    top = alias.name.partition(".")[0]
-                    bound.setdefault(alias.asname or top, set()).add(
-                        alias.name if alias.asname else top
-                    )
-            case ast.ImportFrom():
-                base = _absolute(node, package)
-                if base:
-                    names.add(base)
-                for alias in node.names:
-                    if alias.name != "*" and base is not None:
-                        full = f"{base}.{alias.name}" if base else alias.name
-                        names.add(full)
-                        bound.setdefault(alias.asname or alias.name, set()).add(full)
-            case ast.Name(id=name) | ast.Attribute(attr=name) if name in _DYNAMIC:
-                dynamic = True
-            case ast.Attribute() if chain := _chain(node):
-                chains.append(chain)
-    for first, *rest in chains:
+    pieces = list(found)
+    for node in (node for piece in pieces for node in piece.imports):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                names.add(alias.name)
+                top = alias.name.partition(".")[0]
+                bound.setdefault(alias.asname or top, set()).add(
+                    alias.name if alias.asname else top
+                )
+            continue
+        base = _absolute(node, package)
+        if base:
+            names.add(base)
+        for alias in node.names:
+            if alias.name != "*" and base is not None:
+                full = f"{base}.{alias.name}" if base else alias.name
+                names.add(full)
+                bound.setdefault(alias.asname or alias.name, set()).add(full)
+    for first, *rest in (chain for piece in pieces for chain in piece.chains):
         names |= {".".join([module, *rest]) for module in bound.get(first, ())}
     with_parents = {
         ".".join(parts[:count])
         for parts in (name.split(".") for name in names)
         for count in range(1, len(parts) + 1)
     }
-    return ImportScan(frozenset(with_parents), dynamic)
+    return ImportScan(frozenset(with_parents), any(piece.dynamic for piece in pieces))
+
+
+def mentions(tree: ast.AST) -> Mentions:
+    """What is mentioned anywhere in `tree`."""
+    imports: list[ast.Import | ast.ImportFrom] = []
+    chains: dict[tuple[str, ...], None] = {}
+    dynamic = False
+    declared: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                imports.append(node)
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in _DYNAMIC:
+                dynamic = True
+            case ast.Attribute() if chain := _chain(node):
+                chains[tuple(chain)] = None
+            case ast.Global(names=names):
+                declared.update(names)
+    return Mentions(tuple(imports), tuple(chains), dynamic, frozenset(declared))
 
 
 def _chain(node: ast.Attribute) -> list[str]:

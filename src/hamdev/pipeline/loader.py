@@ -357,9 +357,9 @@ class Project:
             else:
                 self._finder.record(name, source)
                 changed[name] = source
-            if self._reloading.scan(name, source).dynamic:
+            definitions, layout = self._definer.read(name, source)
+            if self._reloading.scan(name, source, layout).dynamic:
                 todo += self._modules
-            definitions, _ = self._definer.read(name, source)
             todo += [load for _, load in definitions.loads]
         return reached, changed
 

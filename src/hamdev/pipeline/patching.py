@@ -129,6 +129,7 @@ class Definer:
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, str], tuple[Definitions, Layout]] = {}
+        self._last: dict[str, Layout] = {}
 
     def read(self, module: str, source: Source) -> tuple[Definitions, Layout]:
         """What a module's text defines, and its statements.
@@ -141,16 +142,19 @@ class Definer:
             is_package = Path(source.file).name == "__init__.py"
             text = ModuleText(module, source.file, source.text, is_package)
             try:
-                self._read[key] = read_definitions(text), read_layout(source.text)
+                layout = read_layout(source.text, self._last.get(module))
+                self._read[key] = read_definitions(text), layout
             except SyntaxError as error:
                 # Loading it as a whole finds the same, and says it as Python does.
                 raise NotPatchableError(f"{source.file} does not parse: {error}") from error
+            self._last[module] = layout
         return self._read[key]
 
     def keep(self, sources: Mapping[str, Source]) -> None:
         """Forget all texts but these."""
         kept = {(module, source.sha256) for module, source in sources.items()}
         self._read = {key: found for key, found in self._read.items() if key in kept}
+        self._last = {module: layout for (module, _), (_, layout) in self._read.items()}
 
 
 def plan_patch(

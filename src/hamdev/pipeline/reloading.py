@@ -16,6 +16,7 @@ from hamdev.pipeline.finder import ProjectFinder, finder_of, is_own
 from hamdev.pipeline.folder import ProjectFolder
 from hamdev.pipeline.patching import NotPatchableError
 from hamdev.pipeline.sources import Source, read_source
+from hamdev.pipeline.statements import Layout
 
 ReloadMode = Literal["none", "changed", "all", "patch"]
 
@@ -47,12 +48,15 @@ class Reloading:
         self._scans: dict[tuple[str, str], ImportScan] = {}
         self._absent: dict[str, frozenset[str]] = {}
 
-    def scan(self, module: str, source: Source) -> ImportScan:
-        """The imports of a module's text."""
+    def scan(self, module: str, source: Source, layout: Layout | None = None) -> ImportScan:
+        """The imports of a module's text; quickly if its layout is known."""
         key = (module, source.sha256)
         if key not in self._scans:
-            is_package = Path(source.file).name == "__init__.py"
-            self._scans[key] = scan_imports(source.text, module, is_package)
+            is_package = os.path.basename(source.file) == "__init__.py"  # noqa: PTH119 - asked often
+            if layout is not None:
+                self._scans[key] = layout.imports(module, is_package)
+            else:
+                self._scans[key] = scan_imports(source.text, module, is_package)
         return self._scans[key]
 
     def note_absent(self, sources: Mapping[str, Source]) -> None:
