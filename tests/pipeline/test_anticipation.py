@@ -113,3 +113,10 @@ def test_before_the_first_load_there_is_nothing_to_do(project):
     found = Project(project.root)
     found.anticipate(["main"])
     assert load(found) == 2
+
+
+def test_nothing_is_executed_to_find_what_is_not_loaded(project, loaded):
+    project.write("pipelines/package/__init__.py", "raise SystemError('executed')\n")
+    project.write("pipelines/package/late.py", "def a() -> int:\n    return 5\n")
+    loaded.anticipate(["main", "package.late"])
+    assert load(loaded) == 2

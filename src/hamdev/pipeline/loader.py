@@ -237,8 +237,8 @@ class Project:
             NotPatchableError: they will have to be loaded as a whole.
             Exception: loading them will raise it too.
         """
-        if self._codebase is None:
-            return
+        if self._codebase is None or not all(map(self._is_loaded, entries)):
+            return  # finding a module may execute the package that it is in
         with _loading_lock, self.active():
             self._take_in_late_imports()
             before = self._finder.read
@@ -248,6 +248,10 @@ class Project:
             finally:
                 self._finder.read = before
             self._anticipated = plan
+
+    def _is_loaded(self, entry: Entry) -> bool:
+        names = [entry.__name__] if isinstance(entry, ModuleType) else self.attempted_names(entry)
+        return any(name in self._modules and name in sys.modules for name in names)
 
     def _take_in_late_imports(self) -> None:
         """Know what nodes have imported while they ran, and from which text."""
