@@ -19,6 +19,20 @@ def test_what_hangs_in_its_very_first_load_can_be_mended(daemon: Daemon) -> None
     assert daemon.value("one") == 2
 
 
+def test_an_edited_statement_that_hangs_is_interrupted_and_the_worker_stays(daemon: Daemon) -> None:
+    text = "LIMIT = {}\n\ndef one() -> int:\n    return LIMIT\n"
+    daemon.serve("edited", text.format(1))
+    workers = daemon.workers()
+    client = daemon.subscriber()
+    daemon.save("edited", text.format("print('hanging') or [None for _ in iter(int, 1)]"))
+    while "hanging" not in client.event("output")["text"]:
+        pass
+    daemon.save("edited", text.format(2))
+    daemon.sync()
+    assert daemon.value("one") == 2
+    assert daemon.workers() == workers
+
+
 def test_a_broken_module_and_a_change_of_another_one_saved_together(daemon: Daemon) -> None:
     daemon.write("pipelines/_helper.py", "FACTOR = 10\n")
     text = "from pipelines._helper import FACTOR\n\ndef one() -> int:\n    return FACTOR\n"

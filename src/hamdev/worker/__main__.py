@@ -56,6 +56,7 @@ class Worker:
         from hamdev.config import Settings
         from hamdev.pipeline.async_execution import user_code_callers as async_callers
         from hamdev.pipeline.manager import PipelineManager
+        from hamdev.pipeline.patching import user_code_callers as patch_callers
         from hamdev.pipeline.sources import user_code_callers as source_callers
         from hamdev.pipeline.sync_execution import user_code_callers as sync_callers
         from hamdev.worker.execute import Execution
@@ -71,7 +72,7 @@ class Worker:
         self._channel = channel
         self._memory = Memory(options.max_bytes)
         self._interruption = Interruption(
-            [*async_callers(), *sync_callers(), *source_callers()],
+            [*async_callers(), *sync_callers(), *source_callers(), *patch_callers()],
             lambda run: channel.send(Interrupted(run=run)),
         )
         output = CapturedOutput(channel, self._interruption.raise_if_wanted)
