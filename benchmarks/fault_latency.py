@@ -8,13 +8,13 @@ until the fixed value is there.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.arguments import read_arguments
 from benchmarks.daemon import Subscriber, connected, serving
 from benchmarks.figures import summary, table
 from benchmarks.processes import Deadline, Refusal, ended_by_signals, write_json
@@ -120,25 +120,13 @@ def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
     return figures
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.fault_latency", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="how many (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help=f"exit 1 if an answer took more than {ANSWER_LIMIT_MS:g} ms",
-    )
-    arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        parser.error("--rounds must be at least 1")
-    return arguments
-
-
 def main() -> int:
-    arguments = _arguments()
+    arguments = read_arguments(
+        "fault_latency",
+        __doc__,
+        3,
+        f"an answer took more than {ANSWER_LIMIT_MS:g} ms",
+    )
     try:
         with ended_by_signals():
             samples = measure(arguments.rounds)

@@ -16,7 +16,6 @@ three change places from round to round. Values are checked: an old one does not
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import shlex
@@ -32,6 +31,7 @@ from typing import Any, Protocol
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 
+from benchmarks.arguments import read_arguments
 from benchmarks.daemon import START_LIMIT_S, Subscriber, serving
 from benchmarks.figures import pairwise, summary, table
 from benchmarks.processes import (
@@ -284,26 +284,14 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.save_to_result", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--rounds", type=int, default=20, help="how many (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help=f"exit 1 if hamdev's median exceeds {MEDIAN_LIMIT} of cold's median, "
+def main() -> int:
+    arguments = read_arguments(
+        "save_to_result",
+        __doc__,
+        20,
+        f"hamdev's median exceeds {MEDIAN_LIMIT} of cold's median, "
         f"or its p90 exceeds {P90_LIMIT} of it",
     )
-    arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        parser.error("--rounds must be at least 1")
-    return arguments
-
-
-def main() -> int:
-    arguments = _arguments()
     try:
         with ended_by_signals():
             figures = report(measure(arguments.rounds))

@@ -7,7 +7,6 @@ A daemon that serves a small project is started first. Each is timed from its st
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from benchmarks.arguments import read_arguments
 from benchmarks.daemon import serving
 from benchmarks.figures import pairwise, summary, table
 from benchmarks.processes import (
@@ -68,23 +68,13 @@ def measure(rounds: int) -> dict[str, list[float]]:
     return samples
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.start_time", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--rounds", type=int, default=30, help="how many (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
-    parser.add_argument(
-        "--check", action="store_true", help=f"exit 1 if the median ratio exceeds {RATIO_LIMIT:g}"
-    )
-    arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        parser.error("--rounds must be at least 1")
-    return arguments
-
-
 def main() -> int:
-    arguments = _arguments()
+    arguments = read_arguments(
+        "start_time",
+        __doc__,
+        30,
+        f"the median ratio exceeds {RATIO_LIMIT:g}",
+    )
     try:
         with ended_by_signals():
             samples = measure(arguments.rounds)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+from hamdev.core.graph import reachable
 from hamdev.core.imports import ImportScan, scan_imports
 from hamdev.pipeline.finder import ProjectFinder, finder_of, is_own
 from hamdev.pipeline.folder import ProjectFolder
@@ -120,15 +121,15 @@ class Reloading:
             if module is not None and not is_own(name) and self._may_reload(name, module, starts)
         }
         imports = {name: self._imports(name, module, sources) for name, module in loaded.items()}
-        reachable = _closure(starts & loaded.keys(), lambda name: imports[name] & loaded.keys())
+        reached = reachable(starts & loaded.keys(), lambda name: imports[name] & loaded.keys())
         if mode == "all":
-            executed = reachable | (set(known) & loaded.keys())
+            executed = reached | (set(known) & loaded.keys())
         else:
             # Another reload may have replaced what these modules hold, so every loaded module
             # of the project is a candidate, not only what these entries reach.
-            candidates = reachable | (set(known) & loaded.keys())
+            candidates = reached | (set(known) & loaded.keys())
             changed = {n for n in candidates if self._has_changed(n, loaded[n], sources)}
-            executed = _closure(
+            executed = reachable(
                 (starts & loaded.keys()) | changed,
                 lambda name: {user for user in candidates if name in imports[user]},
             )
@@ -212,14 +213,3 @@ def _is_bare_package(name: str, sources: Mapping[str, Source]) -> bool:
 def _parents(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _closure(starts: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
-    found = set(starts)
-    todo = list(found)
-    while todo:
-        for name in following(todo.pop()):
-            if name not in found:
-                found.add(name)
-                todo.append(name)
-    return found
