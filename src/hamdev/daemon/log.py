@@ -47,11 +47,6 @@ class DaemonLog:
             else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20)
         )
 
-    @property
-    def is_debugging(self) -> bool:
-        """Whether DEBUG lines are shown."""
-        return self._level <= logging.DEBUG
-
     def _drop_below_level(
         self, logger: Any, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:

@@ -84,11 +84,6 @@ class Workers:
             worker.is_ended = True
             worker.scope.cancel()
 
-    @property
-    def pids(self) -> dict[int, int]:
-        """Worker number → process id."""
-        return {n: w.process.pid for n, w in self._living.items() if w.process is not None}
-
     def begin_run(self, number: int) -> None:
         """What the worker writes to its own descriptors from now on is shown again."""
         if (worker := self._living.get(number)) is not None:
