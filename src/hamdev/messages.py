@@ -226,7 +226,15 @@ class Fetch(_Tagged, frozen=True, kw_only=True):
     inline_bytes: int
 
 
-Command = Run | Cancel | Preload | Anticipate | Fetch
+class Limit(_Tagged, frozen=True, kw_only=True):
+    """Keep this much of what nodes compute from now on, as `[memory]` of the settings says."""
+
+    max_bytes: int
+    keep_slower_than_ms: int
+    disk_max_bytes: int
+
+
+Command = Run | Cancel | Preload | Anticipate | Fetch | Limit
 
 
 # -- worker → daemon -----------------------------------------------------------------------------

@@ -72,3 +72,9 @@ def test_the_file_s_settings_are_left_as_they_were() -> None:
 def test_nothing_to_serve_says_what_to_do() -> None:
     with pytest.raises(SettingsError, match=r"hamdev watch PIPELINE.*\[pipelines\.PIPELINE\]"):
         apply_options(Settings(), Options())
+
+
+def test_tables_that_no_option_concerns_stay() -> None:
+    memory = parse_settings(b"[pipelines.a]\n[memory]\nmax_bytes = 7\n[watch]\nsettle_ms = 3\n")
+    applied = apply_options(memory, Options(pipelines=("a",)))
+    assert (applied.memory.max_bytes, applied.watch.settle_ms) == (7, 3)

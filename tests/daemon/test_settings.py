@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,3 +157,33 @@ def test_the_command_line_beats_the_file(daemon: Daemon, tmp_path: Any) -> None:
         # Also after the file has changed.
         settings.write_text("[pipelines.graded_too]\ninputs = { n = 9, m = 1 }\n")
         assert own.value("two") == 8
+
+
+def test_how_much_memory_values_may_take(daemon: Daemon, tmp_path: Path) -> None:
+    """A value that does not fit is given up, and computed again for who asks for it."""
+    count = tmp_path / "count"
+    text = f"""
+        def large() -> str:
+            with open({str(count)!r}, "a") as file:
+                file.write("x")
+            return "x" * 100_000
+
+        def size(large: str) -> int:
+            return len(large)
+    """
+    daemon.save("tight", text)
+    daemon.write("devserver.toml", "[memory]\nmax_bytes = 50_000\n[pipelines.tight]\n")
+    assert daemon.value("size") == 100_000
+    assert count.read_text() == "x"
+    assert daemon.value("large") == "x" * 100_000
+    assert count.read_text() == "xx"
+    why = daemon.ask("why", node="large")
+    assert "no longer kept" in why["because"][0]["text"]
+    # Not again by itself, and not for what is below it.
+    daemon.save("tight", textwrap.dedent(text) + "\n# a comment\n")
+    assert daemon.value("size") == 100_000
+    assert count.read_text() == "xx"
+    daemon.write("devserver.toml", "[memory]\nmax_bytes = 500_000\n[pipelines.tight]\n")
+    assert daemon.value("large") == "x" * 100_000
+    assert daemon.value("large") == "x" * 100_000
+    assert count.read_text() in ("xx", "xxx")

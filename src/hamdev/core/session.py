@@ -244,6 +244,10 @@ class Session:
             return self._current.run
         return None
 
+    def is_at_work_on(self, pipeline: str) -> bool:
+        """Whether a run of this pipeline waits or is being executed."""
+        return pipeline in self._pipelines and self.queued_run(pipeline) is not None
+
     def why(self, pipeline: str, node: str) -> PlanStep | None:
         """What happened to a node in the latest run, and because of what."""
         return self._pipelines[pipeline].plan.get(node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import assert_never
 
@@ -22,6 +22,7 @@ from hamdev.core.session import (
     Look,
     PipelinesConfigured,
     Publish,
+    RerunAsked,
     Session,
     SessionEvent,
     SettingsProblemChanged,
@@ -94,7 +95,7 @@ class Engine:
         )
         self._wanted: frozenset[str] = frozenset()
         self._tasks: TaskGroup | None = None
-        self._quiet = anyio.Event()
+        self._moved = anyio.Event()
         self._stopped = anyio.Event()
         self._fetches: dict[int, _Fetching] = {}
         self._next_fetch = 1
@@ -124,8 +125,7 @@ class Engine:
         """Wait until results for what is on disk now are out; False if the time was too short."""
         with anyio.move_on_after(timeout_s) as patience:
             await self._watcher.look(files)
-            while not self.session.is_quiet:
-                await self._quiet.wait()
+            await self._until(lambda: self.session.is_quiet)
         return not patience.cancelled_caught
 
     async def fetch(self, pipeline: str, node: str, format: str) -> Fetched | None:
@@ -150,6 +150,17 @@ class Engine:
             del self._fetches[number]
         self._drop_old_files()
         return fetching.answer
+
+    async def compute_again(self, pipeline: str, node: str) -> None:
+        """Execute a node whose value is right but no longer kept, and wait for its run to end."""
+        text = f"the value of {node!r}, which somebody asked for, is no longer kept"
+        cause = Cause(kind="rerun", text=text)
+        self.hand_in(RerunAsked([pipeline], cause, nodes=[node]))
+        await self._until(lambda: not self.session.is_at_work_on(pipeline))
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self._moved.wait()
 
     def stop(self) -> None:
         """End the daemon."""
@@ -178,9 +189,8 @@ class Engine:
             case WorkerLost(worker):
                 self._fail_fetches(worker)
         self._carry_out(self.session.handle(event))
-        if self.session.is_quiet:
-            self._quiet.set()
-            self._quiet = anyio.Event()
+        self._moved.set()
+        self._moved = anyio.Event()
 
     def _carry_out(self, instructions: list[Instruction]) -> None:
         assert self._tasks is not None
@@ -292,7 +302,8 @@ class Engine:
                 self._log.logger.warning(f"[server] {key} takes effect when hamdev is restarted")
         if before.watch.pipelines_dir != watch.pipelines_dir:
             self._log.logger.warning("[watch] pipelines_dir takes effect when hamdev is restarted")
-        self._workers.memory = settings.memory
+        if before.memory != settings.memory:
+            self._workers.limit(settings.memory)
         self._log.logger.info("settings changed", file=self._settings_file)
         text = f"{SETTINGS_NAME} changed"
         self._configure(Cause(kind="settings", text=text, files=[self._settings_file]))

@@ -174,7 +174,12 @@ class Requests:
                 f"there is no format {params.format!r}",
                 {"formats": list(FORMATS)},
             )
-        fetched = await self._engine.fetch(pipeline, params.node, params.format)
+        engine = self._engine
+        fetched = await engine.fetch(pipeline, params.node, params.format)
+        if fetched is not None and fetched.missing and status.nodes[params.node].state == "fresh":
+            await engine.compute_again(pipeline, params.node)
+            pipeline, status = self._node(params.node, params.pipeline)
+            fetched = await engine.fetch(pipeline, params.node, params.format)
         if fetched is None or fetched.missing:
             raise RpcError(
                 NO_VALUE,

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
@@ -16,6 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 from watchfiles import awatch
 
+from hamdev.content import content_digest
 from hamdev.core.settle import Settle
 from hamdev.daemon import inotify
 
@@ -332,18 +332,7 @@ def _written_at(file: str, now: float, wall: float) -> float | None:
 
 
 def _digests(files: Iterable[str]) -> dict[str, str | None]:
-    return {file: _digest(file) for file in files}
-
-
-def _digest(file: str) -> str | None:
-    try:
-        # Opening a named pipe would wait for its writer.
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as content:
-            if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
-                return None
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError:
-        return None
+    return {file: content_digest(file) for file in files}
 
 
 def _folder_identity(folder: str) -> tuple[int, int] | None:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXSocketStream
 
 from hamdev.config import MemorySettings
 from hamdev.core.session import SessionEvent, WorkerLost, WorkerSaid
-from hamdev.messages import Command, NodePlace, Output, Report
+from hamdev.messages import Command, Limit, NodePlace, Output, Report
 from hamdev.paths import kept_values_folder
 from hamdev.wire import FrameDecoder, encode_frame
 
@@ -36,7 +37,7 @@ class Workers:
     Args:
         project: the folder in which they run.
         pipelines_dir: where short module names are looked up.
-        memory: how much of the values a worker keeps; for those that start from now on.
+        memory: how much of the values a worker keeps.
         hand_in: is given what they say and that they are lost; it must not wait.
         log: a structlog logger.
     """
@@ -50,7 +51,7 @@ class Workers:
         log: Any,
     ) -> None:
         self.pipelines_dir = pipelines_dir
-        self.memory = memory
+        self._memory = memory
         self._project = project
         self._hand_in = hand_in
         self._log = log
@@ -72,6 +73,12 @@ class Workers:
         assert self._tasks is not None
         worker = self._living[number] = _Worker(number)
         self._tasks.start_soon(self._live, worker, after_s)
+
+    def limit(self, memory: MemorySettings) -> None:
+        """Let all workers keep this much from now on."""
+        self._memory = memory
+        for worker in self._living.values():
+            worker.put(Limit(**msgspec.structs.asdict(memory)))
 
     def tell(self, number: int, command: Command) -> None:
         """Send a command, in order, without waiting for it to arrive."""
@@ -115,9 +122,9 @@ class Workers:
                 command += ["--descriptor", str(theirs.fileno())]
                 command += ["--pipelines-dir", self.pipelines_dir]
                 command += ["--keep-in", str(kept_values_folder(self._project))]
-                command += ["--max-bytes", str(self.memory.max_bytes)]
-                command += ["--keep-slower-than-ms", str(self.memory.keep_slower_than_ms)]
-                command += ["--disk-max-bytes", str(self.memory.disk_max_bytes)]
+                command += ["--max-bytes", str(self._memory.max_bytes)]
+                command += ["--keep-slower-than-ms", str(self._memory.keep_slower_than_ms)]
+                command += ["--disk-max-bytes", str(self._memory.disk_max_bytes)]
                 process = await anyio.open_process(
                     command,
                     stdin=subprocess.DEVNULL,

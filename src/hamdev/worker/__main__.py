@@ -21,9 +21,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from hamdev.messages import Anticipate, Cancel, Fetch, Interrupted, Preload, Ready, Run
+from hamdev.messages import Anticipate, Cancel, Fetch, Interrupted, Limit, Preload, Ready, Run
 from hamdev.worker.channel import Channel
 from hamdev.worker.garbage import IDLE_S, settle
+
+_Queued = Run | Preload | Anticipate | Limit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,7 +87,7 @@ class Worker:
         slower_than_s = options.keep_slower_than_ms / 1e3
         self._execution = Execution(manager, channel, self._memory, output, store, slower_than_s)
         self._sweeps = Sweeps()
-        self._commands: queue.SimpleQueue[Run | Preload | Anticipate] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
         self._fetches: queue.SimpleQueue[Fetch] = queue.SimpleQueue()
 
     def serve(self) -> None:
@@ -106,12 +108,14 @@ class Worker:
                     _preload(command.modules)
                 elif isinstance(command, Anticipate):
                     self._execution.anticipate(command)
+                elif isinstance(command, Limit):
+                    self._execution.limit(command)
                 else:
                     runner.run(self._run(command), context=contextvars.copy_context())
                     self._execution.tidy(command, lambda: not self._commands.empty())
                     self._sweeps.note_run(self._execution.generation)
 
-    def _next(self) -> Run | Preload | Anticipate:
+    def _next(self) -> _Queued:
         """The next command; if none comes for a while, the time is used."""
         if self._sweeps.is_due:
             try:
@@ -152,7 +156,7 @@ class Worker:
                 case Run():
                     self._interruption.expect(command.run)
                     self._commands.put(command)
-                case Preload() | Anticipate():
+                case Preload() | Anticipate() | Limit():
                     self._commands.put(command)
         # The daemon is gone; children of user code would outlive it.
         os.killpg(os.getpgid(0), signal.SIGKILL)

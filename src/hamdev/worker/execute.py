@@ -21,6 +21,7 @@ from hamdev.errors import InputError
 from hamdev.messages import (
     Anticipate,
     Because,
+    Limit,
     Loaded,
     NodeBlocked,
     NodeFailed,
@@ -149,6 +150,12 @@ class Execution:
         except Exception:
             return  # the run will find the same, and say it
 
+    def limit(self, command: Limit) -> None:
+        """Keep this much from now on."""
+        self._memory.max_bytes = command.max_bytes
+        self._memory.make_room(())
+        self.keeping.limit(command.keep_slower_than_ms / 1e3, command.disk_max_bytes)
+
     @property
     def generation(self) -> int:
         """Grows whenever modules were loaded as a whole."""
@@ -161,7 +168,11 @@ class Execution:
             self._check(command, reuse)
         self._channel.send(Tidied(run=command.run))
         if reuse is not None:
-            self._memory.make_room((command.spec.name, name) for name in reuse.wanted)
+            name = command.spec.name
+            self._memory.make_room(
+                ((name, wanted) for wanted in reuse.wanted),
+                {(name, forced) for forced in command.forced or ()},
+            )
             for name in reuse.ran:
                 if is_wanted():
                     return

@@ -52,6 +52,11 @@ class Keeping:
         )
         threading.Thread(target=self._write, name="hamdev keeping", daemon=True).start()
 
+    def limit(self, slower_than_s: float, max_bytes: int) -> None:
+        """Keep only this much from the next value on."""
+        self._slower_than_s = slower_than_s
+        self._store.max_bytes = max_bytes
+
     def keep(self, node: PlannedNode, remembered: Remembered) -> None:
         """Write a value to disk some time soon, if it is worth it and can be found again."""
         if remembered.seconds < self._slower_than_s or not remembered.has_fingerprint:

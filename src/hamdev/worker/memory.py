@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,11 +127,14 @@ class Memory:
             for node in values.keys() - kept:
                 del values[node]
 
-    def make_room(self, served: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    def make_room(
+        self, served: Iterable[tuple[str, str]], asked_for: Collection[tuple[str, str]] = ()
+    ) -> list[tuple[str, str]]:
         """Give up values until the rest fits: first what is cheapest to compute again per byte.
 
         Args:
-            served: (pipeline, node) whose values people ask for; they go last.
+            served: (pipeline, node) whose values people may ask for; they go last.
+            asked_for: those that somebody is about to fetch; they stay.
 
         Returns:
             The (pipeline, node) whose values were given up.
@@ -152,7 +155,7 @@ class Memory:
             for pipeline, node, remembered in held:
                 if total <= self.max_bytes:
                     break
-                if remembered.size == 0:
+                if remembered.size == 0 or (pipeline, node) in asked_for:
                     continue
                 remembered.value = ON_DISK if remembered.key else _GONE
                 total -= remembered.size

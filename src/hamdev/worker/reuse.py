@@ -84,6 +84,7 @@ class RunReuse:
         self._forced: Mapping[str, Because] = {}
         self._found: dict[str, Remembered] = {}
         self.ran: list[str] = []
+        self._failed_reads: dict[str, FileState] = {}
 
     def _plan_nodes(self) -> dict[str, PlannedNode]:
         """The nodes as the plan takes them; the same objects for those that are as they were."""
@@ -271,8 +272,8 @@ class RunReuse:
         return remembered, before is None or before.token != token
 
     def fail(self, name: str) -> None:
-        """The node has no value; what it read is of no interest."""
-        self._end_reads(name)
+        """The node has no value; with other files it might have one."""
+        self._failed_reads.update(self._end_reads(name))
 
     # -- after the run ------------------------------------------------------------------------
 
@@ -294,8 +295,8 @@ class RunReuse:
         return self._token(value)[0]
 
     def files(self) -> dict[str, FileState]:
-        """All files that the values of this pipeline depend on."""
-        found: dict[str, FileState] = {}
+        """All files that the values of this pipeline, or the lack of them, depend on."""
+        found = dict(self._failed_reads)
         for name, remembered in self._memory.of(self._pipeline).items():
             if remembered.files and name in self._planned:
                 found.update(remembered.files)

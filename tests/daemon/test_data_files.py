@@ -1,0 +1,96 @@
+"""Data files that nodes and modules read: a change reruns what read them, and nothing else runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from real_daemon import Client, Daemon
+
+
+def next_run(client: Client) -> tuple[dict[str, Any], set[str]]:
+    """The next run that ends, and the nodes that ran in it."""
+    events = client.until("run.finished")
+    ran = {e["node"] for e in events if e["type"] == "node.finished" and e["action"] == "ran"}
+    return events[-1], ran
+
+
+def require_quiet(daemon: Daemon, client: Client) -> None:
+    """Nothing runs by itself: two looks at the disk find what is served to be right."""
+    before = daemon.sync()
+    assert daemon.sync() == before
+    client.call("ping")
+    assert [e for e in client.events if e["type"] == "run.started"] == []
+
+
+def test_a_file_that_was_missing_appears(daemon: Daemon) -> None:
+    text = """
+        def read() -> str:
+            return open("missing/in.txt").read()
+
+        def other() -> int:
+            return 1
+    """
+    status = daemon.serve("appears", text)
+    assert status["nodes"]["read"]["state"] == "failed"
+    client = daemon.subscriber()
+    daemon.write("missing/in.txt", "here")
+    finished, ran = next_run(client)
+    assert (finished["outcome"], ran) == ("ok", {"read"})
+    assert daemon.value("read") == "here"
+    require_quiet(daemon, client)
+
+
+def test_a_file_that_made_a_node_fail_is_mended(daemon: Daemon) -> None:
+    daemon.write("data/numbers.txt", "1 x")
+    text = """
+        def numbers() -> list:
+            with open("data/numbers.txt") as file:
+                return [int(word) for word in file.read().split()]
+    """
+    assert daemon.serve("mended", text)["nodes"]["numbers"]["state"] == "failed"
+    client = daemon.subscriber()
+    daemon.write("data/numbers.txt", "1 2")
+    finished, ran = next_run(client)
+    assert (finished["outcome"], ran) == ("ok", {"numbers"})
+    assert daemon.value("numbers") == [1, 2]
+    require_quiet(daemon, client)
+
+
+def test_a_folder_that_is_listed(daemon: Daemon) -> None:
+    daemon.write("listed/a.txt", "")
+    text = """
+        import os
+
+        def listed() -> list:
+            return sorted(name for name in os.listdir("listed") if name.endswith(".txt"))
+    """
+    daemon.serve("lists", text)
+    client = daemon.subscriber()
+    require_quiet(daemon, client)
+    (daemon.root / "listed/b.txt").write_text("")
+    finished, ran = next_run(client)
+    assert (finished["outcome"], ran) == ("ok", {"listed"})
+    assert daemon.value("listed") == ["a.txt", "b.txt"]
+    (daemon.root / "listed/b.txt").write_text("its content is of no interest")
+    require_quiet(daemon, client)
+
+
+def test_a_file_too_large_to_be_hashed(daemon: Daemon) -> None:
+    file = daemon.write("data/large.bin", "")
+    size = 65 * 1024 * 1024
+    os.truncate(file, size)
+    text = """
+        def first() -> str:
+            with open("data/large.bin", "rb") as file:
+                return file.read(3).hex()
+    """
+    daemon.serve("large", text)
+    assert daemon.value("first") == "000000"
+    client = daemon.subscriber()
+    require_quiet(daemon, client)
+    with file.open("r+b") as stream:
+        stream.write(b"abc")
+    assert next_run(client)[1] == {"first"}
+    assert daemon.value("first") == "616263"
+    require_quiet(daemon, client)
