@@ -94,3 +94,48 @@ def test_a_file_too_large_to_be_hashed(daemon: Daemon) -> None:
     assert next_run(client)[1] == {"first"}
     assert daemon.value("first") == "616263"
     require_quiet(daemon, client)
+
+
+def test_what_a_module_reads_when_it_is_loaded(daemon: Daemon) -> None:
+    text = """
+        RATE = int(open("rates/rate.txt").read())
+
+        def rated() -> int:
+            return 10 * RATE
+
+        def other() -> int:
+            return 1
+    """
+    assert daemon.serve("rates", text)["problems"][0]["kind"] == "import"
+    client = daemon.subscriber()
+    daemon.write("rates/rate.txt", "2")
+    finished, ran = next_run(client)
+    assert (finished["outcome"], ran) == ("ok", {"rated", "other"})
+    daemon.write("rates/rate.txt", "3")
+    finished, ran = next_run(client)
+    assert (finished["outcome"], ran) == ("ok", {"rated"})
+    assert daemon.value("rated") == 30
+    assert "rates/rate.txt" in daemon.ask("why", node="rated")["because"][0]["text"]
+    require_quiet(daemon, client)
+    (daemon.root / "rates/rate.txt").unlink()
+    assert next_run(client)[0]["outcome"] == "failed"
+    daemon.write("rates/rate.txt", "3")
+    assert next_run(client)[0]["outcome"] == "ok"
+    assert daemon.value("rated") == 30
+
+
+def test_a_module_that_writes_what_it_reads(daemon: Daemon) -> None:
+    text = """
+        from pathlib import Path
+
+        CACHE = Path("made/by_module.txt")
+        CACHE.parent.mkdir(exist_ok=True)
+        CACHE.write_text(str(len(CACHE.read_text()) + 1) if CACHE.exists() else "1")
+        N = CACHE.read_text()
+
+        def n() -> str:
+            return N
+    """
+    daemon.serve("makes", text)
+    client = daemon.subscriber()
+    require_quiet(daemon, client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -382,3 +383,174 @@ def test_the_text_of_the_project_itself_as_data(
     found = worker.run()
     worker.check(found)
     assert found.ran == ["a"]
+
+
+AT_THE_TOP_LEVEL = {
+    "an assignment": 'TEXT = open("data/in.csv").read()',
+    "pathlib": 'from pathlib import Path\nTEXT = Path("data/in.csv").read_text()',
+    "a helper": "def _load():\n    return open('data/in.csv').read()\nTEXT = _load()",
+    "a helper elsewhere": "from helpers import load\nTEXT = load()",
+    "another module's constant": "from constants import TEXT",
+    "another module": "import constants\nTEXT = constants.TEXT + '!'",
+    "with": 'with open("data/in.csv") as file:\n    TEXT = file.read()',
+    "a loop": 'LINES = []\nfor line in open("data/in.csv"):\n    LINES.append(line)\nTEXT = "".join(LINES)',
+    "a class": 'class C:\n    text = open("data/in.csv").read()\nTEXT = C.text',
+    "a default": 'def _f(text=open("data/in.csv").read()):\n    return text\nTEXT = _f()',
+    "pandas": 'import pandas as pd\nTEXT = pd.read_csv("data/in.csv").to_dict("list")',
+    "polars": 'import polars as pl\nTEXT = pl.read_csv("data/in.csv").to_dict(as_series=False)',
+    "polars, a path": (
+        "import polars as pl\nfrom pathlib import Path\nPATH = Path('data') / 'in.csv'\n"
+        "FRAME = pl.read_csv(PATH)\nTEXT = FRAME.to_dict(as_series=False)"
+    ),
+    "several names": 'TEXT, OTHER = open("data/in.csv").read(), 1',
+    "an effect": (
+        'import store\nstore.ITEMS.append(open("data/in.csv").read())\nTEXT = store.ITEMS'
+    ),
+    "a decorator": (
+        "from hamilton.function_modifiers import parameterize, value\n"
+        "import json\nTEXT = 1\n"
+        "@parameterize(**{'made': {'v': value(open('data/in.csv').read())}})\n"
+        "def made(v: object) -> object:\n    return v"
+    ),
+    "many lines": 'TEXT = dict(\n    a=1,\n    b=open(\n        "data/in.csv"\n    ).read(),\n)',
+    "imported when it is needed": "from late import TEXT\n",
+}
+
+
+@pytest.mark.parametrize("way", AT_THE_TOP_LEVEL)
+def test_what_a_module_reads_when_it_is_loaded(
+    way: str, project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("helpers.py", "def load():\n    return open('data/in.csv').read()\n")
+    project.write("constants.py", "TEXT = open('data/in.csv').read()\n")
+    project.write("store.py", "ITEMS = []\n")
+    project.write("late.py", "TEXT = open('data/in.csv').read()\n")
+    project.write("data/in.csv", "a,b\n1,2\n")
+    nodes = "def node() -> object:\n    return TEXT\ndef below(node: object) -> str:\n    return repr(node)\n"
+    if way == "imported when it is needed":
+        nodes = nodes.replace("    return TEXT", "    from late import TEXT\n    return TEXT")
+        nodes += "def again() -> object:\n    from late import TEXT\n    return TEXT\n"
+        project.write("main", nodes)
+    else:
+        project.write("main", AT_THE_TOP_LEVEL[way] + "\n" + nodes)
+    first = worker.run()
+    worker.check(first)
+    assert not first.failed
+    assert any(path.endswith("in.csv") for path in first.files)
+    for content in ("a,b\n1,3\n", "a,b\n1,2\n", "a,b\n3,3\n"):
+        project.write("data/in.csv", content)
+        found = worker.run()
+        worker.check(found)
+        assert found.ran
+        assert worker.run().ran == []
+    (project.root / "data/in.csv").touch()
+    assert worker.run().ran == []
+
+
+def test_only_what_depends_on_what_a_module_read_runs_again(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("data/in.csv", "1")
+    project.write("data/other.csv", "1")
+    text = """
+    from pathlib import Path
+    FOLDER = Path("data")
+    RATE = int((FOLDER / "in.csv").read_text())
+    OTHER = int((FOLDER / "other.csv").read_text())
+    def rated() -> int:
+        return RATE
+    def other() -> int:
+        return OTHER
+    def neither() -> str:
+        return str(FOLDER)
+    """
+    project.write("main", text)
+    worker.check(worker.run())
+    project.write("data/in.csv", "2")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["rated"]
+    assert "data/in.csv" in found.reasons("rated")
+    project.write("data/other.csv", "2")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["other"]
+
+
+@pytest.mark.parametrize("cached", ["lru_cache", "by hand"])
+def test_what_a_helper_has_read_and_keeps(
+    cached: str, project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    """Only the first node that calls it is seen to open the file."""
+    helpers = {
+        "lru_cache": """
+            from functools import lru_cache
+            @lru_cache
+            def load(path):
+                return open(path).read()
+        """,
+        "by hand": """
+            CACHE = {}
+            def load(path):
+                if path not in CACHE:
+                    CACHE[path] = open(path).read()
+                return CACHE[path]
+        """,
+    }
+    project.write("helpers.py", helpers[cached])
+    project.write("data/in.csv", "1")
+    text = """
+    from helpers import load
+    def first() -> str:
+        return load("data/" + "in.csv")
+    def second(first: str) -> str:
+        return load("data/" + "in.csv") + first
+    def third() -> str:
+        return load("data/" + "in.csv")
+    """
+    project.write("main", text)
+    worker.check(worker.run())
+    for content in "23":
+        project.write("data/in.csv", content)
+        worker.check(worker.run())
+    assert worker.run().ran == []
+
+
+def test_a_slow_value_is_not_taken_from_the_disk_for_another_file(
+    project: ProjectOnDisk, start: Callable[..., WorkerProcess]
+) -> None:
+    project.write("data/in.csv", "1")
+    project.write(
+        "main",
+        "RATE = int(open('data/in.csv').read())\ndef slow() -> int:\n    return RATE * 1000\n",
+    )
+    worker = start(keep_slower_than_ms=0)
+    worker.check(worker.run())
+    worker.kill()
+    project.write("data/in.csv", "2")
+    worker = start(keep_slower_than_ms=0)
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["slow"]
+    worker.kill()
+    project.write("data/in.csv", "1")
+    worker = start(keep_slower_than_ms=0)
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == []
+
+
+def test_a_module_that_cannot_be_loaded_without_its_file(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write(
+        "main", "TEXT = open('data/in.csv').read()\ndef node() -> str:\n    return TEXT\n"
+    )
+    found = worker.run()
+    assert found.problems
+    file = str(project.root / "data/in.csv")
+    assert found.files[file] is None
+    project.write("data/in.csv", "here")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["node"]

@@ -212,3 +212,23 @@ def test_a_memo_of_one_node_costs_nothing_while_the_node_is_reused(
     project.write("main", text.replace("x * 2", "x * 3"))
     assert _ran(worker) == {"root", "leaf"}
     assert worker.value("root") == 9
+
+
+def test_state_that_another_module_imported_by_name(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("store.py", "CACHE = {}\ndef note(x):\n    CACHE[x] = len(CACHE)\n")
+    text = """
+    from store import CACHE, note
+    from store import CACHE as KNOWN
+    def a() -> list:
+        note("a")
+        return [sorted(CACHE), sorted(KNOWN)]
+    def b(a: list) -> int:
+        return 1
+    """
+    project.write("main", text)
+    _ran(worker)
+    project.write("main", text.replace('note("a")', 'note("b")'))
+    assert _ran(worker) >= {"a"}
+    assert worker.value("a") == [["b"], ["b"]]

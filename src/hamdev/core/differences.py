@@ -38,6 +38,8 @@ class Difference:
     line: int
 
     def __str__(self) -> str:
+        if self.kind == "file":
+            return f"a file that was read while its module was loaded has changed: {self.file}"
         place = f" in {self.file}" + (f":{self.line}" if self.line else "") if self.file else ""
         return f"{self.kind} {self._shown_name()}{place} {self.change}"
 

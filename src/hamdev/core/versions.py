@@ -48,10 +48,14 @@ class Codebase:
         self,
         modules: Mapping[str, Definitions],
         outside: Mapping[str, str],
+        reads: Mapping[Key, frozenset[str]] | None = None,
+        data: Mapping[str, str] | None = None,
         _previous: Codebase | None = None,
     ) -> None:
         self.modules = dict(modules)
         self.outside = dict(outside)
+        self.reads = dict(reads or {})
+        self.data = dict(data or {})
         self._orders: dict[Key, bytes] = {}
         self._foreign_changers: set[Key] = set()
         self.changed_by_calls: dict[Key, set[Key]] = {}
@@ -60,22 +64,29 @@ class Codebase:
         self._edges = self._all_edges(_previous)
         self._add_changes()
         self._add_effects()
+        self._add_reads()
         self._owns, self._digests = self._digest(_previous)
         self._exact: dict[int, dict[Key, bytes]] = {}
 
     def updated(
-        self, changed: Mapping[str, Definitions | None], outside: Mapping[str, str] | None = None
+        self,
+        changed: Mapping[str, Definitions | None],
+        outside: Mapping[str, str] | None = None,
+        reads: Mapping[Key, frozenset[str]] | None = None,
+        data: Mapping[str, str] | None = None,
     ) -> Codebase:
         """The codebase after some modules changed; what is unchanged is not worked out again.
 
         Args:
             changed: module name → its new definitions, or None if it is gone.
-            outside: as for the class, if it changed.
+            outside, reads, data: as for the class, if they changed.
         """
         modules = {**self.modules, **changed}
         return Codebase(
             {name: found for name, found in modules.items() if found is not None},
             self.outside if outside is None else outside,
+            self.reads if reads is None else reads,
+            self.data if data is None else data,
             self,
         )
 
@@ -334,6 +345,16 @@ class Codebase:
 
     # -- digests ------------------------------------------------------------------------------
 
+    def _add_reads(self) -> None:
+        """Lead from definitions to the files that they are made from."""
+        for path in self.data:
+            self._edges.setdefault(("", path), frozenset())
+        for key, paths in self.reads.items():
+            if key in self._edges:
+                self._add_edges(key, {("", path) for path in paths})
+        if self.data:
+            self._add_edges(EVERYTHING, {("", path) for path in self.data})
+
     def _digest(self, previous: Codebase | None) -> tuple[dict[Key, bytes], dict[Key, bytes]]:
         """The digest of each vertex alone, and with all that it leads to."""
         if previous is None:
@@ -374,6 +395,7 @@ class Codebase:
             )
         }
         touched |= {("", name) for name in self.outside.keys() | previous.outside.keys()}
+        touched |= {("", path) for path in self.data.keys() | previous.data.keys()}
         for mine, theirs in (
             (self._orders, previous._orders),
             (self._replaced, previous._replaced),
@@ -406,7 +428,9 @@ class Codebase:
         module, name = key
         order = self._orders.get(key, b"")
         parts = [module.encode(), name.encode(), order, self._count_imports(key)]
-        if not module:
+        if not module and name in self.data:
+            parts.append(self.data[name].encode())
+        elif not module:
             token = "" if name in sys.stdlib_module_names else "absent"
             parts.append(self.outside.get(name, token).encode())
         elif (definitions := self.modules.get(module)) is not None:
@@ -478,6 +502,8 @@ class Codebase:
         definitions = self.modules.get(module)
         definition = self._definition(key)
         digest = self._own(key, level).hex()
+        if not module and name in self.data:
+            return Part(digest, "file", name, 0)
         if definitions is None:
             kind = "Python" if key == PYTHON else "everything" if name == WHOLE else "package"
             return Part(digest, kind, "", 0)

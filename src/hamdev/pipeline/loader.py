@@ -27,6 +27,7 @@ from hamdev.errors import ModuleMissingError
 from hamdev.pipeline.finder import ProjectFinder, finder_of, forget_listings
 from hamdev.pipeline.folder import ProjectFolder
 from hamdev.pipeline.installed import tokens
+from hamdev.pipeline.load_reads import LoadReads
 from hamdev.pipeline.patching import (
     Definer,
     Loaded,
@@ -38,6 +39,7 @@ from hamdev.pipeline.patching import (
 from hamdev.pipeline.reloading import Reloading, ReloadMode
 from hamdev.pipeline.sources import Source, SourceLoader
 from hamdev.pipeline.state import ModuleState
+from hamdev.pipeline.statements import TopLevel
 
 __all__ = ["Project", "ReloadMode"]
 
@@ -59,6 +61,7 @@ class Project:
             functions are other objects than before.
         whole_because: why the last load in the mode `patch` executed modules as a whole.
         state: what functions of the modules change while they run.
+        load_reads: files that its modules have read while they were loaded.
         token_of: a token that tells whether an object has changed; None if that cannot be told.
     """
 
@@ -83,6 +86,7 @@ class Project:
         self.whole_because = ""
         self._expected: set[str] = set()
         self.state = ModuleState()
+        self.load_reads = LoadReads(self.owns)
         self.token_of: Callable[[Any], bytes | None] = lambda value: None
 
     def __repr__(self) -> str:
@@ -199,6 +203,7 @@ class Project:
         with _loading_lock, self.active():
             if reload == "patch":
                 self._take_in_late_imports()
+            self.load_reads.begin()
             self._finder.read, self._missing = {}, set()
             forget_listings(self._folder)
             before = self._step_in()
@@ -215,6 +220,7 @@ class Project:
                     yield modules
             except BaseException as error:
                 self.generation = generation
+                self.load_reads.fail()
                 self._undo_patch()
                 if isinstance(error, ModuleNotFoundError) and error.name:
                     for name in self._names_missing_with(error.name):
@@ -272,6 +278,7 @@ class Project:
         for name, source in late.items():
             self._modules[name], self._sources[name] = sys.modules[name], source
             self._states[name] = first_load(name, source, self._codebase, self._definer)
+        self._take_load_reads({})
 
     def _import_patched(self, entries: Sequence[Entry]) -> list[ModuleType]:
         """The modules for `entries`, patched if that can be done, else reloaded as a whole."""
@@ -324,7 +331,8 @@ class Project:
         starts = [e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries]
         reached, changed = self._reached(starts)
         outside = self._outside({**self._sources, **changed})
-        renewed = self.state.changed(self.token_of)
+        data = self.load_reads.present_digests()
+        renewed = self.state.changed(self.token_of) | self.load_reads.outdated()
         self._expected = reached
         known, self._anticipated = self._anticipated, None
         if (
@@ -333,13 +341,14 @@ class Project:
             and known.reached == reached
             and known.changed == changed
             and known.outside == outside
+            and known.data == data
             and known.renewed == renewed
         ):
             return known
         patch = plan_patch(
-            self._codebase, self._states, changed, outside, reached, self._definer, renewed
+            self._codebase, self._states, changed, outside, data, reached, self._definer, renewed
         )
-        return _Anticipated(self._codebase, reached, changed, outside, renewed, patch)
+        return _Anticipated(self._codebase, reached, changed, outside, data, renewed, patch)
 
     def _reached(self, starts: Sequence[str]) -> tuple[set[str], dict[str, Source]]:
         """The project's modules that `starts` lead to, and those texts that are new among them."""
@@ -413,6 +422,7 @@ class Project:
         for name, source in self._sources.items():
             if name not in self._states:
                 self._states[name] = first_load(name, source, self._codebase, self._definer)
+        self._take_load_reads(patch.statements if patch is not None else {})
         if patch is not None:
             self.state.note_renewed(patch.renewed)
         if patch is None or patch.codebase is self._codebase:
@@ -422,6 +432,18 @@ class Project:
             self._present_versions = {name: state.versions for name, state in states.items()}
         layouts = {name: state.layout for name, state in self._states.items()}
         self.state.note(self._codebase, layouts, self.token_of)
+
+    def _take_load_reads(self, executed: Mapping[str, Sequence[TopLevel]]) -> None:
+        """Let the versions cover the files that were read by what has been executed."""
+        assert self._codebase is not None
+        layouts = {name: state.layout for name, state in self._states.items()}
+        texts = self._codebase.modules
+        if not self.load_reads.take(self._modules, texts, layouts, executed):
+            return
+        reads, data = self.load_reads.reads, self.load_reads.loaded_digests()
+        self._codebase = self._codebase.updated({}, reads=reads, data=data)
+        for name, state in self._states.items():
+            self._states[name] = first_load(name, state.source, self._codebase, self._definer)
 
     # -- loading as a whole -------------------------------------------------------------------
 
@@ -637,6 +659,7 @@ class _Anticipated:
     reached: set[str]
     changed: Mapping[str, Source]
     outside: Mapping[str, str]
+    data: Mapping[str, str]
     renewed: set[Key]
     patch: Patch
 

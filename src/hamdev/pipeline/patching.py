@@ -162,6 +162,7 @@ def plan_patch(
     before: Mapping[str, Loaded],
     changed: Mapping[str, Source],
     outside: Mapping[str, str],
+    data: Mapping[str, str],
     reached: Iterable[str],
     definer: Definer,
     renewed: Collection[Key] = (),
@@ -172,7 +173,8 @@ def plan_patch(
         codebase: of the texts as they were loaded.
         before: module name → how it was executed.
         changed: module name → its new text.
-        outside: what is installed beside the project, as `Codebase` takes it.
+        outside, data: what is installed beside the project, and what the files hold that modules
+            read while they were loaded, as `Codebase` takes them.
         reached: modules that matter; others may stay behind.
         definer: reads texts.
         renewed: definitions whose objects have changed while functions ran; they are made anew.
@@ -182,7 +184,7 @@ def plan_patch(
     """
     read = {name: definer.read(name, source) for name, source in changed.items()}
     texts: dict[str, Definitions | None] = {name: found for name, (found, _) in read.items()}
-    after = codebase.updated(texts, outside if outside != codebase.outside else None)
+    after = codebase.updated(texts, outside if outside != codebase.outside else None, data=data)
     patch = Patch(after, {}, renewed=after.dependents(renewed) if renewed else set())
     order = _in_order(reached, after)
     for name in order:
@@ -194,7 +196,7 @@ def plan_patch(
         source = changed.get(name, known.source)
         layout = read[name][1] if name in read else known.layout
         starred = _starred(definitions, patch)
-        has_state = any((name, n) in patch.renewed for n in versions) if patch.renewed else False
+        has_state = any(_is_renewed(name, n, patch) for n in versions)
         is_same = source is known.source and versions == known.versions
         if is_same and not starred and not has_state:
             continue
@@ -281,7 +283,7 @@ def _compare(
     if known.layout.unusual != new.layout.unusual:
         raise NotPatchableError(f"a statement of {name!r} that does more than bind has changed")
     stale = {n for n, version in new.versions.items() if known.versions.get(n) != version}
-    stale |= {n for n in new.versions if (name, n) in patch.renewed}
+    stale |= {n for n in new.versions if _is_renewed(name, n, patch)}
     if EFFECTS in stale:
         raise NotPatchableError(f"a statement of {name!r} with effects sees what has changed")
     removed = known.versions.keys() - new.versions.keys()
@@ -327,6 +329,13 @@ def _compare(
             moved.append((old, now))
     if moved:
         patch.moved[name] = moved
+
+
+def _is_renewed(module: str, name: str, patch: Patch) -> bool:
+    """Whether a name stands for what is made anew, or was imported from there."""
+    return bool(patch.renewed) and not patch.renewed.isdisjoint(
+        {(module, name), patch.codebase.key(module, name)}
+    )
 
 
 def _builtins_bound_later(

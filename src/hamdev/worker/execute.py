@@ -57,7 +57,7 @@ from hamdev.worker.output import CapturedOutput
 from hamdev.worker.places import Places, place_of
 from hamdev.worker.problems import Describe
 from hamdev.worker.protection import Protected
-from hamdev.worker.reads import FileReads
+from hamdev.worker.reads import FileReads, candidate_paths
 from hamdev.worker.reuse import PlanMade, RunReuse
 from hamdev.worker.store import Store
 
@@ -91,7 +91,8 @@ class Execution:
         self._memory = memory
         self._output = output
         self.keeping = Keeping(store, keep_slower_than_s, self._token_of)
-        self._reads = FileReads(self._is_code)
+        self._reads = FileReads(self._is_code, manager.project.load_reads.note)
+        manager.project.load_reads.files_in = lambda values: candidate_paths(None, values, {})
         manager.project.token_of = lambda value: fingerprint(
             value, partial(_identity, manager.project)
         )
@@ -268,6 +269,7 @@ class Execution:
             version_of=partial(_version_of, self._manager.project),
             objects=_object_of,
             keeping=self.keeping,
+            cached_files=self._manager.project.load_reads.cached,
             before=self._plans.get(command.spec.name),
         )
 
@@ -286,10 +288,12 @@ class Execution:
 
     def _report_loaded(self, command: Run, data: dict[str, str | None]) -> None:
         project = self._manager.project
+        written = set[str]().union(*self._written.values())
+        read = {p: d for p, d in project.load_reads.files().items() if p not in written}
         self._channel.send(
             Loaded(
                 run=command.run,
-                files={**data, **project.attempted_files()},
+                files={**data, **read, **project.attempted_files()},
                 third_party=project.third_party_imports(),
             )
         )
@@ -367,10 +371,7 @@ class Execution:
 
     def _report_data(self, command: Run, reuse: RunReuse) -> None:
         """Tell which data files the values were made from, so that they are watched."""
-        files = {
-            path: state.digest or (None if state.signature is None else "changed while it was read")
-            for path, state in reuse.files().items()
-        }
+        files = {path: state.shown_digest for path, state in reuse.files().items()}
         if files:
             self._channel.send(Loaded(run=command.run, files=files, third_party=[]))
 

@@ -14,8 +14,8 @@ import msgspec
 from hamdev.content import content_digest, signature
 from hamdev.core.plan import PlannedNode
 from hamdev.messages import Summary
+from hamdev.pipeline.file_states import FileState, unobserved
 from hamdev.worker.memory import ON_DISK, Remembered
-from hamdev.worker.reads import FileState, unobserved
 from hamdev.worker.store import MISSING, Store
 
 _UNIQUE = b"#"

@@ -13,7 +13,7 @@ from hamdev.core.plan import Known
 from hamdev.core.references import Key
 from hamdev.core.versions import Part
 from hamdev.messages import Summary
-from hamdev.worker.reads import FileState
+from hamdev.pipeline.file_states import FileState
 
 _GONE: Any = object()
 ON_DISK: Any = object()

@@ -7,19 +7,18 @@ names an existing file counts as read too.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
 import sys
 import sysconfig
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import Any
 
-from hamdev.content import Signature, content_digest, signature
+from hamdev.content import Signature, signature
+from hamdev.pipeline.file_states import FileState, is_unobserved, state_of
 from hamdev.pipeline.observe import current_node
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
@@ -30,44 +29,6 @@ _MAX_JOINED = 2000
 _ASKING = frozenset({"exists", "isfile", "is_file", "isdir", "is_dir", "stat", "getmtime"})
 _PATH_LIKE = re.compile(r"[^\s:*?]*\w+\.\w{1,8}")
 _QUOTED = re.compile(r"""['"]([^'"\n]{1,1024})['"]""")
-
-
-_own = threading.local()
-
-
-@contextlib.contextmanager
-def unobserved() -> Iterator[None]:
-    """What this thread opens while the block is open is opened by nobody's node."""
-    before = getattr(_own, "is_on", False)
-    _own.is_on = True
-    try:
-        yield
-    finally:
-        _own.is_on = before
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """A file as a node found it.
-
-    Attributes:
-        signature: None if it was not there.
-        digest: of the content; None if it was not there, or is not known any more since it had
-            changed by the time it was looked at.
-    """
-
-    signature: Signature | None
-    digest: str | None
-
-    def is_same(self, path: str) -> bool:
-        """Whether the path still holds this content."""
-        present = signature(path)
-        if present == self.signature:
-            return True
-        if self.digest is None:
-            return False
-        with unobserved():
-            return content_digest(path) == self.digest
 
 
 @dataclass(slots=True)
@@ -90,10 +51,14 @@ class FileReads:
 
     Args:
         is_code: whether a path is one of the loaded modules, whose text counts as code.
+        on_open: is told of each path that is opened, and whether it is written, by whomever.
     """
 
-    def __init__(self, is_code: Callable[[str], bool]) -> None:
+    def __init__(
+        self, is_code: Callable[[str], bool], on_open: Callable[[str, bool], None]
+    ) -> None:
         self._is_code = is_code
+        self._on_open = on_open
         self._running: dict[str, Accesses] = {}
         self._written: set[str] = set()
         self._changing: set[tuple[str, str]] = set()
@@ -130,7 +95,7 @@ class FileReads:
                 self._changing.add((node, path))
         self._written |= accesses.written
         return {
-            path: _state(path, found, path in self._written)
+            path: state_of(path, found, path in self._written)
             for path, found in accesses.read.items()
             if path not in accesses.written and not self._is_code(path)  # imported just now
         }
@@ -150,7 +115,7 @@ class FileReads:
             path, is_writing = arguments[0], False
         else:
             return
-        if not self._running or getattr(_own, "is_on", False):
+        if is_unobserved():
             return
         try:
             self._note(path, is_writing)
@@ -166,6 +131,9 @@ class FileReads:
         if text.startswith(self._ignored) or "__pycache__" in text or self._is_code(text):
             return
         if _is_special(text):
+            return
+        self._on_open(text, is_writing)
+        if not self._running:
             return
         node = current_node.get()
         # In a thread of the user's own, any node that runs may be the one.
@@ -186,14 +154,6 @@ def _is_special(path: str) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def _state(path: str, found: Signature | None, is_written: bool) -> FileState:
-    now = signature(path)
-    if now != found and not is_written:
-        return FileState(found, None)
-    with unobserved():
-        return FileState(now, content_digest(path))
 
 
 def candidate_paths(

@@ -14,11 +14,12 @@ from hamdev.core.plan import Known, PlannedNode, Precedent, Step, is_same, may_f
 from hamdev.core.references import Key
 from hamdev.core.versions import Difference
 from hamdev.messages import Because, Restored
+from hamdev.pipeline.file_states import FileState
 from hamdev.pipeline.node_versions import NodeVersions, explained
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, Remembered, unique_token
-from hamdev.worker.reads import FileReads, FileState, candidate_paths
+from hamdev.worker.reads import FileReads, candidate_paths
 from hamdev.worker.sizes import size_of
 from hamdev.worker.summary import summarize
 
@@ -39,6 +40,7 @@ class RunReuse:
         reads: watches what nodes open.
         version_of: the code version of a class or function of the project.
         objects: what a part of a version stands for, if it is a value.
+        cached_files: files that were read by functions that keep what they return.
         keeping: values that outlive the process.
         before: what the pipeline's last plan was like.
     """
@@ -57,6 +59,7 @@ class RunReuse:
         version_of: VersionOf,
         objects: Callable[[Key], Any],
         keeping: Keeping,
+        cached_files: Callable[[Collection[Key]], Mapping[str, FileState]],
         before: PlanMade | None = None,
     ) -> None:
         self._before = before or PlanMade()
@@ -69,6 +72,7 @@ class RunReuse:
         self._version_of = version_of
         self._objects = objects
         self._keeping = keeping
+        self._cached_files = cached_files
         self._lost: set[str] = set()
         self.wanted = list(wanted)
         self._remembered = memory.of(pipeline)
@@ -80,6 +84,7 @@ class RunReuse:
             name: self._token(value)[0] for name, value in outside.items()
         }
         self._candidates: dict[str, frozenset[str]] = {}
+        self._covered: dict[str, set[Key]] = {}
         self.steps: dict[str, Step] = {}
         self._forced: Mapping[str, Because] = {}
         self._found: dict[str, Remembered] = {}
@@ -239,14 +244,18 @@ class RunReuse:
     def begin(self, name: str, inputs: Mapping[str, Any]) -> None:
         """The node is about to run."""
         node = self._nodes[name]
-        constants = [self._objects(key) for key in self._versions.covered(node)]
+        covered = self._covered[name] = self._versions.covered(node)
+        constants = [self._objects(key) for key in covered]
         found = candidate_paths(node.callable, constants, inputs)
         self._candidates[name] = found
         self._reads.begin(name, found)
 
     def keep(self, name: str, value: Any, seconds: float) -> tuple[Remembered, bool]:
         """Remember the value of a node that has run, and tell whether it is another one."""
-        files = self._end_reads(name)
+        files = {
+            **self._end_reads(name),
+            **self._cached_files(self._covered.pop(name, set())),
+        }
         token, has_fingerprint = self._token(value)
         before = self._remembered.get(name)
         planned = self._planned[name]

@@ -1,0 +1,318 @@
+"""Which files a project's modules have read, so that what they hold is out of date without them.
+
+`DATA = read("prices.csv")` means something else when the file holds something else. So such a
+file is part of the versions of what its statement binds, and a change executes that again.
+
+A function with a cache of its own (`functools.lru_cache`) opens its file once, and whoever calls it
+later is not seen to. So its files are those of all nodes that use it, and a change empties it.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType, ModuleType
+from typing import Any
+
+from hamdev.content import Signature, content_digest, signature
+from hamdev.core.definitions import EFFECTS, WHOLE, Definitions
+from hamdev.core.references import EVERYTHING, Key
+from hamdev.pipeline.file_states import DOUBTFUL, FileState, state_of, unobserved
+from hamdev.pipeline.statements import Layout, TopLevel
+
+# They make paths and names of them, and read nothing.
+# fmt: off
+_MAKE_PATHS = frozenset({
+    "Path", "PurePath", "PosixPath", "fspath", "join", "joinpath", "abspath", "realpath", "resolve",
+    "absolute", "expanduser", "expandvars", "dirname", "basename", "with_name", "with_suffix",
+    "getenv", "getcwd", "cwd", "home", "getLogger",
+})
+# fmt: on
+
+_LRU_CACHE = type(functools.lru_cache(len))
+
+FilesIn = Callable[[Iterable[Any]], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file that was opened while a statement of a module was executed."""
+
+    module_file: str
+    line: int
+    path: str
+    signature: Signature | None
+
+
+class LoadReads:
+    """What the modules of one project have read when they were loaded.
+
+    Args:
+        owns: whether a file is one of the project's modules.
+
+    Attributes:
+        files_in: the files that values may name, for readers that nobody hears of.
+    """
+
+    def __init__(self, owns: Callable[[str], bool]) -> None:
+        self._owns = owns
+        self.files_in: FilesIn = lambda values: ()
+        self._opened: list[_Opened] = []
+        self._written: set[str] = set()
+        self._states: dict[Key, dict[str, FileState]] = {}
+        self._modules: dict[str, ModuleType] = {}
+        self._failed: list[_Opened] = []
+        self._cached: dict[Key, dict[str, Signature | None]] = {}
+        self._cached_states: dict[Key, dict[str, FileState]] = {}
+
+    # -- while modules are loaded -------------------------------------------------------------
+
+    def note(self, path: str, is_writing: bool) -> None:
+        """A file is being opened by what called this; it counts if a module holds on to it."""
+        place = _place(sys._getframe(1), self._owns)
+        if place is None:
+            return
+        if is_writing:
+            self._written.add(path)
+        elif isinstance(place, _Cached):
+            self._cached.setdefault(place.key, {}).setdefault(path, signature(path))
+        else:
+            self._opened.append(_Opened(place.file, place.line, path, signature(path)))
+
+    def begin(self) -> None:
+        """What is read from now on belongs to another load."""
+        self._opened, self._failed = [], []
+        self._written.clear()
+
+    def fail(self) -> None:
+        """The load failed; with other files it may succeed."""
+        self._opened, self._failed = [], self._opened
+
+    def take(
+        self,
+        modules: Mapping[str, ModuleType],
+        texts: Mapping[str, Definitions],
+        layouts: Mapping[str, Layout],
+        executed: Mapping[str, Sequence[TopLevel]],
+    ) -> bool:
+        """Note what was read since the last time, and tell whether that is anything else.
+
+        Args:
+            modules: all that are loaded now.
+            texts: what they define.
+            layouts: their statements.
+            executed: module name → its statements that were executed, if not all of them were.
+        """
+        before = self._states
+        self._states = {
+            key: files for key, files in before.items() if self._stays(key, modules, executed)
+        }
+        for key in [k for k in self._cached if not self._stays(k, modules, executed)]:
+            del self._cached[key]
+            self._cached_states.pop(key, None)
+        names = {texts[name].file: name for name in layouts.keys() & texts.keys()}
+        for opened in self._opened:
+            if (name := names.get(opened.module_file)) is None or opened.path in self._written:
+                continue
+            state = state_of(opened.path, opened.signature)
+            for key in _keys(texts[name], layouts[name], opened.line):
+                self._states.setdefault(key, {})[opened.path] = state
+        for name in layouts.keys() & texts.keys() & modules.keys():
+            if self._modules.get(name) is not modules[name]:
+                self._take_unheard(modules[name], texts[name], layouts[name].statements)
+            elif name in executed:
+                self._take_unheard(modules[name], texts[name], executed[name])
+        self._modules = dict(modules)
+        self.begin()
+        return _digests(before) != _digests(self._states)
+
+    def _stays(
+        self,
+        key: Key,
+        modules: Mapping[str, ModuleType],
+        executed: Mapping[str, Sequence[TopLevel]],
+    ) -> bool:
+        module, name = key
+        if module not in modules or self._modules.get(module) is not modules[module]:
+            return False
+        return not any(name in statement.names for statement in executed.get(module, ()))
+
+    def _take_unheard(
+        self, module: ModuleType, definitions: Definitions, statements: Iterable[TopLevel]
+    ) -> None:
+        """Take the files that statements name as read by them: readers in C or Rust are silent."""
+        for statement in statements:
+            if not _may_read(statement.node):
+                continue
+            values = list(_values(statement, vars(module)))
+            bound = [vars(module).get(name) for name in statement.names]
+            if bound and all(_is_path(value) for value in bound):
+                continue
+            keys = _named(definitions, statement.names)
+            for path in self.files_in(values):
+                if path not in self._written and not self._owns(path):
+                    for key in keys:
+                        files = self._states.setdefault(key, {})
+                        files.setdefault(path, state_of(path, signature(path)))
+
+    # -- functions with a cache of their own --------------------------------------------------
+
+    def cached(self, keys: Collection[Key]) -> dict[str, FileState]:
+        """The files that functions have read and will not read again, for who uses `keys`."""
+        found: dict[str, FileState] = {}
+        for key, files in self._cached.items():
+            if key in keys or (key[0], WHOLE) in keys or EVERYTHING in keys:
+                states = self._cached_states.setdefault(key, {})
+                for path, at_opening in files.items():
+                    if path not in states:
+                        states[path] = state_of(path, at_opening)
+                found.update(states)
+        return found
+
+    def outdated(self) -> set[Key]:
+        """The functions whose caches were filled from files that hold something else by now."""
+        return {
+            key
+            for key in self._cached
+            if not all(state.is_same(path) for path, state in self.cached({key}).items())
+        }
+
+    # -- what is known ------------------------------------------------------------------------
+
+    @property
+    def reads(self) -> dict[Key, frozenset[str]]:
+        """Definition → the files that it was made from."""
+        return {key: frozenset(files) for key, files in self._states.items()}
+
+    def loaded_digests(self) -> dict[str, str]:
+        """File → what it held when it was read."""
+        return _one_each(self._states)
+
+    def present_digests(self) -> dict[str, str]:
+        """File → what it holds now."""
+        found: dict[str, str] = {}
+        for files in self._states.values():
+            for path, state in files.items():
+                if path not in found:
+                    with unobserved():
+                        digest = state.digest if state.is_same(path) else content_digest(path)
+                    found[path] = digest or "absent"
+        return found
+
+    def files(self) -> dict[str, str | None]:
+        """File → digest, of all that was read, also by a load that failed."""
+        found = {p: s.shown_digest for files in self._states.values() for p, s in files.items()}
+        for opened in self._failed:
+            if opened.path not in self._written:
+                found[opened.path] = state_of(opened.path, opened.signature).shown_digest
+        return found
+
+
+def _digests(states: Mapping[Key, Mapping[str, FileState]]) -> dict[Key, dict[str, str]]:
+    return {key: _one_each({key: files}) for key, files in states.items() if files}
+
+
+def _one_each(states: Mapping[Key, Mapping[str, FileState]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for files in states.values():
+        for path, state in files.items():
+            digest = state.shown_digest or "absent"
+            if found.setdefault(path, digest) != digest:
+                found[path] = DOUBTFUL  # it changed between two statements that read it
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """A line of a module that is being executed."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """A function that keeps what it returns, or a class with such a method."""
+
+    key: Key
+
+
+def _place(frame: FrameType | None, owns: Callable[[str], bool]) -> _Statement | _Cached | None:
+    """What of a module led here and holds on to the result; None if that is nothing.
+
+    What a library reads while it is imported is its own affair.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.startswith("<frozen importlib"):
+            return None
+        if owns(code.co_filename):
+            if code.co_name == "<module>":
+                return _Statement(code.co_filename, frame.f_lineno)
+            if _has_cache(frame):
+                return _Cached((frame.f_globals["__name__"], code.co_qualname.partition(".")[0]))
+        frame = frame.f_back
+    return None
+
+
+def _has_cache(frame: FrameType) -> bool:
+    found: Any = frame.f_globals
+    for part in frame.f_code.co_qualname.split("."):
+        found = found.get(part) if isinstance(found, dict) else vars(found).get(part)
+        if isinstance(found, _LRU_CACHE):
+            return True
+        if not isinstance(found, type):
+            return False
+    return False
+
+
+def _keys(definitions: Definitions, layout: Layout, line: int) -> list[Key]:
+    for statement in layout.statements:
+        if statement.first_line <= line <= statement.last_line:
+            return _named(definitions, statement.names)
+    return _named(definitions, ())
+
+
+def _named(definitions: Definitions, names: Iterable[str]) -> list[Key]:
+    """What a statement's meaning is part of; everything in the module if that is not clear."""
+    module = definitions.module
+    found = [(module, name) for name in names if name in definitions.table]
+    if found:
+        return found
+    if definitions.effects is not None:
+        return [(module, EFFECTS)]
+    return [(module, name) for name in definitions.table]
+
+
+def _may_read(node: ast.stmt) -> bool:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import):
+        return False
+    calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+    return any(_called(call) not in _MAKE_PATHS for call in calls)
+
+
+def _called(call: ast.Call) -> str:
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def _values(statement: TopLevel, namespace: Mapping[str, Any]) -> Iterator[Any]:
+    for inner in ast.walk(statement.node):
+        match inner:
+            case ast.Constant(value=str() as text):
+                yield text
+            case ast.Name(id=name) if name in namespace and name not in statement.names:
+                yield namespace[name]
+
+
+def _is_path(value: Any) -> bool:
+    """Whether it is a place, not what was read there."""
+    if isinstance(value, os.PathLike):
+        return True
+    return isinstance(value, str) and len(value) < 1024 and os.path.exists(value)  # noqa: PTH110
