@@ -255,6 +255,15 @@ def _table_mistakes(path: str, table: Any, kind: type[_Table]) -> list[tuple[str
         except msgspec.ValidationError as error:
             hint = _choices(fields[key].type, value)
             found.append((f"{path}.{key}", f"{value!r} is not allowed: {error}{hint}"))
+            continue
+        if kind is WatchSettings and key in ("data", "ignore") and value:
+            # Late: few projects have any, and every command reads the settings.
+            from hamdev.patterns import require_valid
+
+            try:
+                require_valid(value)
+            except ValueError as error:
+                found.append((f"{path}.{key}", str(error)))
     return found
 
 

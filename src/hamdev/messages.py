@@ -160,6 +160,8 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         values: pickle of `{"inputs": …, "config": …}`; TOML has dates and times, which
             MessagePack would turn into text.
+        data: patterns of files whose change reruns their readers, whoever they are.
+        ignore: gitignore patterns of files that are no data.
     """
 
     name: str
@@ -171,6 +173,8 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True):
     executor_options: dict[str, Any] = {}
     with_adapter: dict[str, bool | dict[str, Any]] = {}
     timeout_s: float | None = None
+    data: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
 
 
 class _Tagged(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="is_a"):

@@ -139,3 +139,30 @@ def test_a_module_that_writes_what_it_reads(daemon: Daemon) -> None:
     daemon.serve("makes", text)
     client = daemon.subscriber()
     require_quiet(daemon, client)
+
+
+def test_files_that_the_settings_name(daemon: Daemon) -> None:
+    """Read by a child process, which nobody hears of but the kernel."""
+    text = """
+        import subprocess
+
+        def read() -> str:
+            command = "cat named/*." + "txt"
+            return subprocess.run(["sh", "-c", command], capture_output=True, text=True).stdout
+
+        def other() -> int:
+            return 1
+    """
+    daemon.write("named/1.txt", "one")
+    daemon.save("named", text)
+    daemon.write("devserver.toml", "[watch]\ndata = ['named/*.txt']\n[pipelines.named]\n")
+    assert daemon.value("read") == "one"
+    client = daemon.subscriber()
+    require_quiet(daemon, client)
+    daemon.write("named/1.txt", "two")
+    assert next_run(client)[1] == {"read"}
+    assert daemon.value("read") == "two"
+    (daemon.root / "named/2.txt").write_text("three")
+    assert next_run(client)[1] == {"read"}
+    assert daemon.value("read") == "twothree"
+    require_quiet(daemon, client)

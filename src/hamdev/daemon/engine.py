@@ -12,7 +12,14 @@ from typing import assert_never
 import anyio
 from anyio.abc import TaskGroup
 
-from hamdev.config import Options, PipelineSettings, Settings, apply_options, parse_settings
+from hamdev.config import (
+    Options,
+    PipelineSettings,
+    Settings,
+    WatchSettings,
+    apply_options,
+    parse_settings,
+)
 from hamdev.core.session import (
     ContentsSeen,
     EndWorker,
@@ -309,7 +316,8 @@ class Engine:
         self._configure(Cause(kind="settings", text=text, files=[self._settings_file]))
 
     def _configure(self, cause: Cause) -> None:
-        specs = [_spec(name, p) for name, p in self._settings.pipelines.items()]
+        watch = self._settings.watch
+        specs = [_spec(name, p, watch) for name, p in self._settings.pipelines.items()]
         self.hand_in(PipelinesConfigured(specs, cause))
 
 
@@ -322,7 +330,7 @@ class _Fetching:
         self.answer: Fetched | None = None
 
 
-def _spec(name: str, settings: PipelineSettings) -> PipelineSpec:
+def _spec(name: str, settings: PipelineSettings, watch: WatchSettings) -> PipelineSpec:
     return PipelineSpec(
         name=name,
         additional=settings.with_,
@@ -333,4 +341,6 @@ def _spec(name: str, settings: PipelineSettings) -> PipelineSpec:
         executor_options=settings.executor_options,
         with_adapter=settings.with_adapter,
         timeout_s=settings.timeout_s or None,
+        data=watch.data,
+        ignore=watch.ignore,
     )

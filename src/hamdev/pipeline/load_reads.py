@@ -56,11 +56,13 @@ class LoadReads:
 
     Attributes:
         files_in: the files that values may name, for readers that nobody hears of.
+        opened_data: the data files that somebody opened since the load began.
     """
 
     def __init__(self, owns: Callable[[str], bool]) -> None:
         self._owns = owns
         self.files_in: FilesIn = lambda values: ()
+        self.opened_data: Callable[[], Mapping[str, Signature | None]] = dict
         self._opened: list[_Opened] = []
         self._written: set[str] = set()
         self._states: dict[Key, dict[str, FileState]] = {}
@@ -121,11 +123,13 @@ class LoadReads:
             state = state_of(opened.path, opened.signature)
             for key in _keys(texts[name], layouts[name], opened.line):
                 self._states.setdefault(key, {})[opened.path] = state
+        heard = {opened.path for opened in self._opened} | self._written
+        data = {p: known for p, known in self.opened_data().items() if p not in heard}
         for name in layouts.keys() & texts.keys() & modules.keys():
             if self._modules.get(name) is not modules[name]:
-                self._take_unheard(modules[name], texts[name], layouts[name].statements)
+                self._take_unheard(modules[name], texts[name], layouts[name].statements, data)
             elif name in executed:
-                self._take_unheard(modules[name], texts[name], executed[name])
+                self._take_unheard(modules[name], texts[name], executed[name], data)
         self._modules = dict(modules)
         self.begin()
         return _digests(before) != _digests(self._states)
@@ -142,7 +146,11 @@ class LoadReads:
         return not any(name in statement.names for statement in executed.get(module, ()))
 
     def _take_unheard(
-        self, module: ModuleType, definitions: Definitions, statements: Iterable[TopLevel]
+        self,
+        module: ModuleType,
+        definitions: Definitions,
+        statements: Iterable[TopLevel],
+        data: Mapping[str, Signature | None],
     ) -> None:
         """Take the files that statements name as read by them: readers in C or Rust are silent."""
         for statement in statements:
@@ -152,12 +160,13 @@ class LoadReads:
             bound = [vars(module).get(name) for name in statement.names]
             if bound and all(_is_path(value) for value in bound):
                 continue
-            keys = _named(definitions, statement.names)
-            for path in self.files_in(values):
+            named = {path: signature(path) for path in self.files_in(values)}
+            found = {**named, **data}
+            for path, known in found.items():
                 if path not in self._written and not self._owns(path):
-                    for key in keys:
-                        files = self._states.setdefault(key, {})
-                        files.setdefault(path, state_of(path, signature(path)))
+                    state = state_of(path, known)
+                    for key in _named(definitions, statement.names):
+                        self._states.setdefault(key, {}).setdefault(path, state)
 
     # -- functions with a cache of their own --------------------------------------------------
 

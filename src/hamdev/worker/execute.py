@@ -38,6 +38,7 @@ from hamdev.messages import (
     Spoilt,
     Tidied,
 )
+from hamdev.patterns import DataPatterns
 from hamdev.pipeline.composition import Composition
 from hamdev.pipeline.executors import opened
 from hamdev.pipeline.loader import Project
@@ -96,6 +97,7 @@ class Execution:
         manager.project.token_of = lambda value: fingerprint(
             value, partial(_identity, manager.project)
         )
+        self._patterns: tuple[Sequence[str], Sequence[str]] = (), ()
         self._compositions: dict[str, Composition] = {}
         self._plans: dict[str, PlanMade] = {}
         self._places: dict[str, Places] = {}
@@ -119,6 +121,7 @@ class Execution:
             if command.clean:
                 self.keeping.clear()
             config = _run_config(command.spec)
+            self._configure(command.spec)
             with uncollected():
                 loaded = self._load(command, config, load_problems)
             if loaded is None:
@@ -141,6 +144,12 @@ class Execution:
                 problems=problems,
             )
         )
+
+    def _configure(self, spec: PipelineSpec) -> None:
+        if (spec.data, spec.ignore) != self._patterns:
+            self._patterns = spec.data, spec.ignore
+            root = self._manager.project.root
+            self._reads.configure(DataPatterns(root, spec.data, spec.ignore))
 
     def anticipate(self, command: Anticipate) -> None:
         """Work out ahead what the run that is likely to come next needs to know."""
@@ -201,6 +210,8 @@ class Execution:
             build = async_builder(config, composition)
         else:
             build = partial(build_sync, composition=composition)
+        project.load_reads.opened_data = self._reads.end_load
+        self._reads.begin_load()
         try:
             with self._manager.prepared(name, config, build, "patch") as prepared:
                 pass
@@ -208,7 +219,7 @@ class Execution:
             self._report_loaded(command, {})
             raise
         except BaseException as error:
-            self._report_loaded(command, self._known_files(name))
+            self._report_loaded(command, {**self._reads.all_data(), **self._known_files(name)})
             problems.append(self._describe(command).load_problem(error))
             return None
         if project.generation != self._generation:

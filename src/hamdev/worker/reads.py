@@ -2,7 +2,8 @@
 
 `open`, `sqlite3.connect` and directory listings raise audit events. Readers in C, C++ or Rust
 (polars, pyarrow, duckdb) do not, so a path-like input, constant or module constant of a node that
-names an existing file counts as read too.
+names an existing file counts as read too, and so does a data file that the settings name if the
+kernel says that it was opened.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-from hamdev.content import Signature, signature
-from hamdev.pipeline.file_states import FileState, is_unobserved, state_of
+from hamdev.content import Signature, content_digest, signature
+from hamdev.patterns import DataPatterns
+from hamdev.pipeline.file_states import FileState, is_unobserved, state_of, unobserved
 from hamdev.pipeline.observe import current_node
+from hamdev.worker.data_opens import DataOpens
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
@@ -38,12 +42,14 @@ class Accesses:
     Attributes:
         read: path → what it was when it was opened.
         opened: paths that were seen to be opened; the others only go by their names.
+        unheard: data files that were opened, perhaps by somebody else.
         written: paths that it wrote, or may have written.
     """
 
     read: dict[str, Signature | None] = field(default_factory=dict)
     opened: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
+    unheard: set[str] = field(default_factory=set)
 
 
 class FileReads:
@@ -62,29 +68,74 @@ class FileReads:
         self._running: dict[str, Accesses] = {}
         self._written: set[str] = set()
         self._changing: set[tuple[str, str]] = set()
+        self._data = DataOpens(DataPatterns(Path.cwd(), (), ()))
         paths = sysconfig.get_paths()
         libraries = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
         self._ignored = (*_NOT_DATA, *(f"{os.path.realpath(p)}{os.sep}" for p in libraries))
         sys.addaudithook(self._on_event)
 
+    def configure(self, patterns: DataPatterns) -> None:
+        """Notice openings of these files, too."""
+        self._data.close()
+        self._data = DataOpens(patterns)
+
+    def begin_load(self) -> None:
+        """Modules are about to be loaded."""
+        self._running.clear()
+        if self._data.patterns:
+            with unobserved():
+                self._data.begin_run()
+
+    def end_load(self) -> dict[str, Signature | None]:
+        """Data files that may have been opened while modules were loaded → their signatures."""
+        return self._opened_data()
+
+    def all_data(self) -> dict[str, str | None]:
+        """Every data file and its folder → digest, for who cannot be loaded without one."""
+        with unobserved():
+            return {path: content_digest(path) for path in self._data.everything()}
+
     def begin_run(self) -> None:
         """Forget what was written in earlier runs."""
         self._running.clear()
         self._written.clear()
+        self._data.take()
+
+    def _opened_data(self) -> dict[str, Signature | None]:
+        found = self._data.take() if self._data.is_exact else self._data.everything()
+        return {path: known for path, known in found.items() if not self._is_code(path)}
+
+    def _note_data(self) -> None:
+        """Whatever has been opened since the last time may have been opened by any that runs."""
+        if self._data.patterns and (found := self._opened_data()):
+            for accesses in self._running.values():
+                for path, known in found.items():
+                    if path not in accesses.opened:
+                        accesses.unheard.add(path)
+                        accesses.read.setdefault(path, known)
 
     def begin(self, node: str, candidates: Iterable[str]) -> None:
         """A node is about to run; `candidates` are paths that it may read unseen."""
+        self._note_data()
         accesses = self._running[node] = Accesses()
         for path in candidates:
             if not self._is_code(path):
                 accesses.read[path] = signature(path)
 
-    def end(self, node: str, candidates: Iterable[str]) -> dict[str, FileState]:
-        """The node has run; what it read, without what it wrote itself."""
+    def end(
+        self, node: str, candidates: Iterable[str], has_failed: bool = False
+    ) -> dict[str, FileState]:
+        """The node has run; what it read, without what it wrote itself.
+
+        Of one that failed for want of a file, nobody knows which: any that appears may help.
+        """
+        self._note_data()
         accesses = self._running.pop(node, None)
         if accesses is None:
             return {}
-        for path in candidates:
+        if has_failed and self._data.patterns:
+            accesses.read = {**self._data.everything(), **accesses.read}
+        for path in {*candidates, *accesses.unheard}:
             if path not in accesses.read or path in accesses.opened:
                 continue
             # Nobody says who wrote it meanwhile. What changes whenever the node runs is its own.
@@ -94,11 +145,16 @@ class FileReads:
             elif has_changed:
                 self._changing.add((node, path))
         self._written |= accesses.written
-        return {
+        found = {
             path: state_of(path, found, path in self._written)
             for path, found in accesses.read.items()
-            if path not in accesses.written and not self._is_code(path)  # imported just now
+            if path not in accesses.written
+            and not self._is_code(path)  # imported just now
+            and not self._data.patterns.is_ignored(path)
         }
+        if not self._running:
+            self._data.take()  # we have opened them ourselves
+        return found
 
     @property
     def written(self) -> set[str]:
@@ -130,7 +186,7 @@ class FileReads:
         text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # see `_file`
         if text.startswith(self._ignored) or "__pycache__" in text or self._is_code(text):
             return
-        if _is_special(text):
+        if _is_special(text) or self._data.patterns.is_ignored(text):
             return
         self._on_open(text, is_writing)
         if not self._running:

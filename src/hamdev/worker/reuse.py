@@ -282,7 +282,7 @@ class RunReuse:
 
     def fail(self, name: str) -> None:
         """The node has no value; with other files it might have one."""
-        self._failed_reads.update(self._end_reads(name))
+        self._failed_reads.update(self._end_reads(name, has_failed=True))
 
     # -- after the run ------------------------------------------------------------------------
 
@@ -347,8 +347,8 @@ class RunReuse:
     def _confirm(self, name: str) -> None:
         self._remembered[name].revision = self._revision
 
-    def _end_reads(self, name: str) -> dict[str, FileState]:
-        return self._reads.end(name, self._candidates.pop(name, ()))
+    def _end_reads(self, name: str, has_failed: bool = False) -> dict[str, FileState]:
+        return self._reads.end(name, self._candidates.pop(name, ()), has_failed)
 
     def _explain(self, name: str) -> list[Because]:
         parts = self._remembered[name].parts
