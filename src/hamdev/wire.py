@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from hamdev.brevity import LEVELS, shortened
 from hamdev.messages import Command, Event, Report
 
 MAX_LINE = 1024 * 1024
@@ -134,7 +135,7 @@ def _request(data: Any) -> Request | RpcError:
 
 def result_line(identity: Any, result: Any) -> bytes:
     """The line that answers a request."""
-    return to_json({"jsonrpc": "2.0", "id": identity, "result": result}) + b"\n"
+    return _line({"jsonrpc": "2.0", "id": identity, "result": result})
 
 
 def error_line(identity: Any, error: RpcError) -> bytes:
@@ -148,7 +149,16 @@ def error_line(identity: Any, error: RpcError) -> bytes:
 
 def event_line(event: Event) -> bytes:
     """The line that notifies of an event."""
-    return to_json({"jsonrpc": "2.0", "method": "event", "params": event}) + b"\n"
+    return _line({"jsonrpc": "2.0", "method": "event", "params": event})
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    line = to_json(message)
+    for level in LEVELS:
+        if len(line) < MAX_LINE:
+            break
+        line = to_json(shortened(message, level))
+    return line + b"\n"
 
 
 def to_json(value: Any) -> bytes:

@@ -393,3 +393,23 @@ def test_pipelines_with_the_same_node_are_told_apart(daemon: Daemon) -> None:
     assert daemon.value("side", pipeline="left") == "left"
     client.call("sync")
     assert {e["pipeline"] for e in client.until("run.finished") if "pipeline" in e} == {"right"}
+
+
+def test_many_nodes_with_long_values_fit_into_a_line(daemon: Daemon) -> None:
+    nodes = "".join(f"def n{i}() -> str:\n    return 'x' * 5000\n" for i in range(1200))
+    client = daemon.subscriber()
+    daemon.save("wide", nodes)
+    daemon.configure("wide")
+    client.event("run.finished", pipeline="wide")
+    for request in ("status", "subscribe", "sync"):
+        line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": request}).encode()
+        with daemon.connect() as other:
+            other.send_line(line)
+            answer = other.next_line()
+        assert answer is not None
+        assert len(answer) < 1024 * 1024
+        result = json.loads(answer)["result"]
+        status = result.get("snapshot", result)["pipelines"]["wide"]
+        assert len(status["nodes"]) == 1200
+        assert {node["summary"]["type"] for node in status["nodes"].values()} == {"str"}
+    assert daemon.value("n7") == "x" * 5000
