@@ -209,7 +209,7 @@ def plan_patch(
             continue
         known = before[name]
         definitions = after.modules[name]
-        versions = _versions(after, definitions)
+        versions = after.versions(name)
         source = changed.get(name, known.source)
         layout = read[name][1] if name in read else known.layout
         starred = _starred(definitions, patch)
@@ -256,13 +256,8 @@ def _starred(definitions: Definitions, patch: Patch) -> dict[str, set[str]]:
 
 def first_load(name: str, source: Source, codebase: Codebase, definer: Definer) -> Loaded:
     """A module as it stands right after it was executed as a whole."""
-    definitions, layout = definer.read(name, source)
-    return Loaded(source, layout, _versions(codebase, definitions))
-
-
-def _versions(codebase: Codebase, definitions: Definitions) -> dict[str, str]:
-    names = [*definitions.table, *([EFFECTS] if definitions.effects is not None else [])]
-    return {name: codebase.version(definitions.module, name) for name in names}
+    _, layout = definer.read(name, source)
+    return Loaded(source, layout, codebase.versions(name))
 
 
 def _in_order(names: Iterable[str], codebase: Codebase) -> list[str]:
