@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import cached_property
 
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
-from hamdev.core.graph import reachable, reverse
+from hamdev.core.graph import reachable
 from hamdev.core.references import Change, Key
 from hamdev.core.uses import CALL, CHANGE, DECORATE, GET, PASS, RETURN, STORE
 
 
 class Changes:
     """Works out which definitions change which others.
+
+    Args:
+        modules: of the project.
+        edges: what each definition leads to.
+        changes: what each may change.
+        backward: gives what leads to a definition.
 
     Attributes:
         by_calls: definition → those whose functions may change it; known after `changers`.
@@ -23,11 +29,12 @@ class Changes:
         modules: Mapping[str, Definitions],
         edges: Mapping[Key, frozenset[Key]],
         changes: list[tuple[Key, Change]],
+        backward: Callable[[Key], Iterable[Key]],
     ) -> None:
         self._modules = modules
         self._edges = edges
         self._changes = changes
-        self._backward = reverse(edges)
+        self._backward = backward
         self.by_calls: dict[Key, set[Key]] = {}
 
     def changers(self) -> dict[Key, set[Key]]:
@@ -42,7 +49,7 @@ class Changes:
                 for target in targets:
                     self.by_calls.setdefault(target, set()).add(source)
                 # When it is called, and with what, is up to those who call it.
-                found = reachable(found, lambda k: self._backward.get(k, ()))
+                found = reachable(found, self._backward)
                 found = {key for key in found if self._find(key) is not None}
             for target in targets:
                 result.setdefault(target, set()).update(found)
@@ -167,7 +174,7 @@ class Changes:
             for name, definition in definitions.table.items()
             if predicate(definition)
         }
-        return reachable(starts, lambda k: self._backward.get(k, ()))
+        return reachable(starts, self._backward)
 
     def _find(self, key: Key) -> Definition | None:
         definitions = self._modules.get(key[0])

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from hamdev.core.expressions import absolute_base
-from hamdev.core.statements import StatementReader
+from hamdev.core.parsing import Parsed, parse
+from hamdev.core.readings import Readings, read_statements
 from hamdev.core.uses import CHANGE, DECORATE, STORE, TEXT, Statement, Target, Use
 from hamdev.core.vocabulary import BUILTINS
 
@@ -100,6 +99,7 @@ class Definitions:
         text_digest: of the exact text.
         uses: of all statements.
         imports: of all names.
+        readings: what they were made from; None if the text could not be parsed.
     """
 
     module: str
@@ -117,6 +117,7 @@ class Definitions:
     text_digest: bytes
     uses: frozenset[Use]
     imports: frozenset[Target]
+    readings: Readings | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def late_effects(self) -> tuple[str, ...]:
@@ -139,32 +140,39 @@ class Definitions:
         return names, self.stars, self.exports, self.exports_unknown, self.dynamic
 
 
-def read_definitions(module: ModuleText) -> Definitions:
+def read_definitions(
+    module: ModuleText, parsed: Parsed | None = None, before: Definitions | None = None
+) -> Definitions:
     """The definitions in the text of `module`.
+
+    What is unchanged is taken from `before`, and the result is the same without it.
+
+    Args:
+        module: the text.
+        parsed: its statements, if they are known.
+        before: the definitions of the text that `parsed` was told from by what differs.
 
     Raises:
         SyntaxError: the text does not parse.
     """
     text_digest = _hash(module.text.encode("utf-8", "surrogatepass"))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the user's escapes; the load reports those
-            tree = ast.parse(module.text.removeprefix("\ufeff"))
+        parsed = parsed or parse(module.text)
     except (RecursionError, MemoryError):
         return _opaque(module, text_digest)
-    except ValueError as error:  # null bytes
-        raise SyntaxError(str(error)) from error
-    parts = list(_flatten(tree.body))
-    statements, future = _read_statements(module, parts)
-    table = _Table(statements, future).definitions()
-    exports, exports_unknown = _exports(tree)
-    docstring = ast.get_docstring(tree, clean=False) or ""
+    package = module.name if module.is_package else module.name.rpartition(".")[0]
+    readings = read_statements(parsed, package, before.readings if before is not None else None)
+    statements, future = readings.statements, readings.future
+    table = _Table(readings, before).definitions()
+    exports, exports_unknown = readings.exports()
+    first = [placed.node for placed in parsed.statements[:1]]
+    docstring = ast.get_docstring(ast.Module(first, []), clean=False) or ""
     return Definitions(
         module=module.name,
         file=module.file,
         is_package=module.is_package,
         table=table,
-        effects=_effects(statements),
+        effects=_effects(readings),
         stars=tuple(name for statement in statements for name in statement.star),
         exports=exports,
         exports_unknown=exports_unknown,
@@ -175,6 +183,7 @@ def read_definitions(module: ModuleText) -> Definitions:
         text_digest=text_digest,
         uses=frozenset().union(*(s.uses for s in statements)),
         imports=frozenset(t for d in table.values() for t in d.imports),
+        readings=readings,
     )
 
 
@@ -190,111 +199,6 @@ def _opaque(module: ModuleText, text_digest: bytes) -> Definitions:
         module.name, module.file, module.is_package, {}, effects, (), None, True, True, (),
         text_digest, b"", text_digest, frozenset(), frozenset(),
     )  # fmt: skip
-
-
-# -- statements ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    node: ast.stmt
-    guards: tuple[ast.expr, ...] = ()
-    branch: str = ""
-    name: int = -1
-
-
-def _flatten(body: list[ast.stmt]) -> Iterator[_Part]:
-    """The statements that the names of a module come from.
-
-    Each name of an import is one, and `if` is no statement of its own but a condition of those
-    in it. The statements of a `try` or a loop belong together: each may depend on the others.
-    """
-    todo = [_Part(node) for node in reversed(body)]
-    while todo:
-        part = todo.pop()
-        match part.node:
-            case ast.If(test=test, body=inner, orelse=orelse) if not _binds(test):
-                guards = (*part.guards, test)
-                if any(isinstance(node, ast.Call) for node in ast.walk(test)):
-                    # Not an expression statement: most such calls only ask something.
-                    yield _Part(ast.copy_location(ast.Assert(test, None), part.node))
-                todo += [_Part(n, guards, part.branch + "0") for n in reversed(orelse)]
-                if not _is_main(test):
-                    todo += [_Part(n, guards, part.branch + "1") for n in reversed(inner)]
-            case ast.Import(names=names) | ast.ImportFrom(names=names):
-                for number in range(len(names)):
-                    yield _Part(part.node, part.guards, part.branch, number)
-            case ast.Expr(value=ast.Constant()) | ast.Pass():
-                pass
-            case _:
-                yield part
-
-
-def _binds(test: ast.expr) -> bool:
-    return any(isinstance(node, ast.NamedExpr) for node in ast.walk(test))
-
-
-def _is_main(test: ast.expr) -> bool:
-    """`if __name__ == "__main__"`, which is never true in an imported module."""
-    match test:
-        case ast.Compare(
-            left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant("__main__")]
-        ):
-            return True
-    return False
-
-
-def _read_statements(module: ModuleText, parts: Sequence[_Part]) -> tuple[list[Statement], bytes]:
-    package = module.name if module.is_package else module.name.rpartition(".")[0]
-    imported, defined = _top_level_names([part.node for part in parts], package)
-    reader = StatementReader(module.name, module.is_package, imported, defined)
-    statements: list[Statement] = []
-    future: list[str] = []
-    for part in parts:
-        if isinstance(part.node, ast.ImportFrom) and part.node.module == "__future__":
-            future.append(part.node.names[part.name].name)
-            continue
-        try:
-            statements.append(reader.read(part.node, part.guards, part.branch, part.name))
-        except RecursionError:
-            text = ast.get_source_segment(module.text, part.node) or module.text
-            statements.append(reader.read_opaque(part.node, text))
-    return statements, ",".join(sorted(future)).encode()
-
-
-def _top_level_names(nodes: list[ast.stmt], package: str) -> tuple[dict[str, set[str]], set[str]]:
-    """Names that imports at the top level bind → what they stand for; and the other names."""
-    imported: dict[str, set[str]] = {}
-    defined: set[str] = set()
-    todo: list[ast.AST] = list(nodes)
-    while todo:
-        node = todo.pop()
-        match node:
-            case ast.Import(names=names):
-                for alias in names:
-                    top = alias.name.partition(".")[0]
-                    dotted = alias.name if alias.asname else top
-                    imported.setdefault(alias.asname or top, set()).add(dotted)
-            case ast.ImportFrom(names=names):
-                base = absolute_base(node, package) or ""
-                for alias in names:
-                    dotted = f"{base}.{alias.name}"
-                    imported.setdefault(alias.asname or alias.name, set()).add(dotted)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                defined.add(name)
-            case ast.ClassDef(name=name):
-                defined.add(name)
-            case ast.Name(id=name):
-                if isinstance(node.ctx, ast.Store):
-                    defined.add(name)
-            case ast.Assign(targets=targets):
-                todo += targets
-            case ast.expr():
-                if isinstance(node, ast.Tuple | ast.List | ast.Starred):
-                    todo += ast.iter_child_nodes(node)
-            case _:
-                todo += ast.iter_child_nodes(node)
-    return imported, defined
 
 
 # -- statements → definitions --------------------------------------------------------------------
@@ -314,9 +218,11 @@ _LABELS = {
 class _Table:
     """Sorts the statements of one module under the names that they are about."""
 
-    def __init__(self, statements: Sequence[Statement], future: bytes) -> None:
-        self._statements = statements
-        self._future = future
+    def __init__(self, readings: Readings, before: Definitions | None) -> None:
+        self._statements = statements = readings.statements
+        self._lines = readings.lines
+        self._future = readings.future
+        self._before = before
         self._owned: dict[str, list[int]] = {}
         self._events: dict[str, list[int]] = {}
         bound = {name for statement in statements for name in statement.binds}
@@ -334,23 +240,46 @@ class _Table:
     def definitions(self) -> dict[str, Definition]:
         order = self._order_tokens()
         stars = [n for n, statement in enumerate(self._statements) if statement.star]
+        immutable = self._immutable()
         table = {}
         for name, numbers in self._owned.items():
-            own = [self._statements[n] for n in numbers]
             tokens = [order.get(n, b"") for n in numbers]
             # A name that a star import may bind as well means what came last.
             tokens += [str(sum(star < n for star in stars)).encode() for n in numbers if stars]
-            table[name] = _combine(name, numbers, own, _hash(self._future, *tokens))
-        for name in self._mutable(table):
-            table[name] = replace(table[name], immutable=False)
+            extra = _hash(self._future, *tokens)
+            table[name] = self._definition(name, numbers, extra, name in immutable)
         return table
 
-    def _mutable(self, table: Mapping[str, Definition]) -> set[str]:
-        """Names that seem immutable, but are made from a value that is not."""
+    def _definition(
+        self, name: str, numbers: Sequence[int], extra: bytes, is_immutable: bool
+    ) -> Definition:
+        own = [self._statements[n] for n in numbers]
+        digest = _digest(extra, own)
+        known = self._known(name, own)
+        if known is None or known.digest != digest:
+            known = _combine(name, own, digest)
+        line, positions = self._lines[numbers[0]], tuple(numbers)
+        if (known.line, known.positions, known.immutable) == (line, positions, is_immutable):
+            return known
+        return replace(known, line=line, positions=positions, immutable=is_immutable)
+
+    def _known(self, name: str, own: Sequence[Statement]) -> Definition | None:
+        """The definition before, if it was made from the same statements."""
+        if self._before is None or self._before.readings is None:
+            return None
+        known = self._before.table.get(name)
+        if known is None or len(known.positions) != len(own):
+            return None
+        statements = self._before.readings.statements
+        is_same = all(statements[n] is s for n, s in zip(known.positions, own, strict=True))
+        return known if is_same else None
+
+    def _immutable(self) -> set[str]:
+        """Names whose values cannot be changed in place, nor what those are made from."""
         needs = {
-            name: frozenset().union(*(self._statements[n].immutable_if for n in self._owned[name]))
-            for name, definition in table.items()
-            if definition.immutable
+            name: frozenset().union(*(self._statements[n].immutable_if for n in numbers))
+            for name, numbers in self._owned.items()
+            if all(self._statements[n].immutable for n in numbers)
         }
         # A function may bind it to something else.
         mutable = {
@@ -366,7 +295,7 @@ class _Table:
                 if name not in mutable and (needed & mutable or not needed <= needs.keys())
             }
             if not new:
-                return mutable
+                return needs.keys() - mutable
             mutable |= new
 
     def _order_tokens(self) -> dict[int, bytes]:
@@ -412,16 +341,19 @@ class _Table:
         return reached
 
 
-def _combine(
-    name: str, positions: Sequence[int], own: Sequence[Statement], extra: bytes
-) -> Definition:
+def _digest(extra: bytes, own: Sequence[Statement]) -> bytes:
+    return _hash(extra, *(s.digest for s in own))
+
+
+def _combine(name: str, own: Sequence[Statement], digest: bytes) -> Definition:
+    """A definition made of statements, but for where those stand."""
     labels = {_LABELS.get(statement.label, "statements") for statement in own}
     return Definition(
         name=name,
         kind=labels.pop() if len(labels) == 1 else "statements",
-        line=own[0].line,
-        positions=tuple(positions),
-        digest=_hash(extra, *(s.digest for s in own)),
+        line=0,
+        positions=(),
+        digest=digest,
         docs=_hash(*(s.docs for s in own)) if any(s.docs for s in own) else b"",
         uses=own[0].uses.union(*(s.uses for s in own[1:])),
         imports=frozenset(t for s in own for t in s.imports.get(name, ())),
@@ -441,34 +373,14 @@ def _combine(
     )
 
 
-def _effects(statements: Sequence[Statement]) -> Definition | None:
-    positions = [n for n, statement in enumerate(statements) if statement.effect]
-    if not positions:
+def _effects(readings: Readings) -> Definition | None:
+    """The statements with effects, as one definition."""
+    found = {n: s for n, s in enumerate(readings.statements) if s.effect}
+    if not found:
         return None
-    return _combine(EFFECTS, positions, [statements[n] for n in positions], b"")
-
-
-def _exports(tree: ast.Module) -> tuple[frozenset[str] | None, bool]:
-    """The names in `__all__`, and whether it is more than one literal."""
-    found: list[ast.expr | None] = []
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
-                found.append(value)
-            case ast.AnnAssign(target=ast.Name(id="__all__"), value=value):
-                found.append(value)
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                pass
-            case _ if any(isinstance(n, ast.Name) and n.id == "__all__" for n in ast.walk(node)):
-                found.append(None)
-    match found:
-        case []:
-            return None, False
-        case [ast.List(elts=parts) | ast.Tuple(elts=parts)]:
-            names = [p.value for p in parts if isinstance(p, ast.Constant)]
-            if len(names) == len(parts):
-                return frozenset(str(name) for name in names), False
-    return None, True
+    own = list(found.values())
+    effects = _combine(EFFECTS, own, _digest(b"", own))
+    return replace(effects, positions=tuple(found), line=readings.lines[next(iter(found))])
 
 
 def _hash(*parts: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -31,6 +31,30 @@ def reverse(edges: Mapping[K, Iterable[K]]) -> dict[K, list[K]]:
             else:
                 result[other] = [key]
     return result
+
+
+class Backward(Generic[K]):
+    """What leads to each vertex, for a graph and all that come from it by some other edges.
+
+    Edges are only ever added. Those that a graph does not have are left out as it is asked about,
+    so that the graphs may share this, and none has to be turned around as a whole.
+    """
+
+    def __init__(self) -> None:
+        self._sources: dict[K, set[K]] = {}
+
+    def add(self, key: K, following: Iterable[K]) -> None:
+        """There is a graph in which `key` leads to these vertices."""
+        sources = self._sources
+        for other in following:
+            if other in sources:
+                sources[other].add(key)
+            else:
+                sources[other] = {key}
+
+    def into(self, key: K, edges: Mapping[K, Collection[K]]) -> list[K]:
+        """What leads to `key` in one of the graphs."""
+        return [other for other in self._sources.get(key, ()) if key in edges.get(other, ())]
 
 
 def components(keys: Iterable[K], edges: Mapping[K, Collection[K]]) -> list[list[K]]:

@@ -6,7 +6,7 @@ who use it on the day somebody binds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
@@ -59,10 +59,41 @@ class Links:
         consulted: modules whose shape, or absence, this follows from.
     """
 
-    edges: Mapping[str, frozenset[Key]]
-    changes: Mapping[str, tuple[Change, ...]]
-    readers: Mapping[str, frozenset[Key]]
-    consulted: frozenset[str]
+    edges: dict[str, frozenset[Key]]
+    changes: dict[str, tuple[Change, ...]]
+    readers: dict[str, frozenset[Key]]
+    consulted: Set[str]
+
+    def take_over(self, name: str, last: Links) -> None:
+        """A definition leads to where it led to before."""
+        self.edges[name] = last.edges[name]
+        if (meaning := last.edges.get(name + MEANING)) is not None:
+            self.edges[name + MEANING] = meaning
+        if (changed := last.changes.get(name)) is not None:
+            self.changes[name] = changed
+        if (readers := last.readers.get(name)) is not None:
+            self.readers[name] = readers
+
+
+def _all(definitions: Definitions) -> dict[str, Definition]:
+    effects = {EFFECTS: definitions.effects} if definitions.effects is not None else {}
+    return {**definitions.table, **effects}
+
+
+def _referring(definition: Definition) -> tuple[object, ...]:
+    """All that the links of a definition follow from, but for the shape of modules."""
+    return (
+        definition.uses,
+        definition.imports,
+        definition.reads,
+        definition.foreign_readers,
+        definition.kind,
+        bool(definition.docs),
+    )
+
+
+def _referring_whole(definitions: Definitions) -> tuple[object, ...]:
+    return definitions.uses, definitions.imports, definitions.effects is None
 
 
 class Resolver:
@@ -87,43 +118,58 @@ class Resolver:
         self._consulted: set[str] = set()
         self._known: dict[tuple[str, Path], frozenset[Key]] = {}
 
-    def links(self, definitions: Definitions, previous: Links | None = None) -> Links:
-        """What the definitions of one module lead to."""
-        module = definitions.module
-        self._consulted = {module}
+    def links(
+        self, definitions: Definitions, known: tuple[Definitions, Links] | None = None
+    ) -> Links:
+        """What the definitions of one module lead to.
+
+        Args:
+            definitions: of the module.
+            known: what they were, and led to, when all that this follows from had the same shape.
+        """
+        before, last = known or (None, Links({}, {}, {}, frozenset()))
+        self._consulted = {definitions.module, *last.consulted}
         self._known = {}
-        table: dict[str, Definition] = dict(definitions.table)
-        if definitions.effects is not None:
-            table[EFFECTS] = definitions.effects
-        edges: dict[str, frozenset[Key]] = {}
-        changes: dict[str, tuple[Change, ...]] = {}
-        readers: dict[str, frozenset[Key]] = {}
-        for name, definition in table.items():
-            found: set[Key] = set()
-            changed: list[Change] = []
-            for use in definition.uses:
-                if use.how == LOAD:
-                    found |= self._use(module, use)
-                elif (change := self._change(module, use)) is not None:
-                    changed.append(change)
-            if definition.reads == 1 or definitions.dynamic:
-                found.add((module, WHOLE))
-            if definition.reads == 2:
-                found.add(EVERYTHING)
-            found.discard((module, name))
-            edges[name] = frozenset(found)
-            if definition.imports or definitions.stars:
-                edges[name + MEANING] = self.follow(module, (name,))
-            if changed:
-                changes[name] = tuple(changed)
-            if definition.foreign_readers and (definition.docs or definition.kind == "class"):
-                readers[name] = frozenset().union(
-                    *(self.follow(module, (reader,)) for reader in definition.foreign_readers)
-                )
-        edges[WHOLE] = self._whole(definitions)
+        found = Links({}, {}, {}, self._consulted)
+        former = _all(before) if before is not None else {}
+        for name, definition in _all(definitions).items():
+            if name in former and _referring(former[name]) == _referring(definition):
+                found.take_over(name, last)
+            else:
+                self._link(name, definition, definitions, found)
+        if before is not None and _referring_whole(before) == _referring_whole(definitions):
+            found.edges[WHOLE] = last.edges[WHOLE]
+        else:
+            found.edges[WHOLE] = self._whole(definitions)
         if definitions.dynamic:
-            edges[UNWRITTEN] = frozenset({(module, WHOLE)})
-        return Links(edges, changes, readers, frozenset(self._consulted))
+            found.edges[UNWRITTEN] = frozenset({(definitions.module, WHOLE)})
+        return found
+
+    def _link(
+        self, name: str, definition: Definition, definitions: Definitions, links: Links
+    ) -> None:
+        module = definitions.module
+        found: set[Key] = set()
+        changed: list[Change] = []
+        for use in definition.uses:
+            if use.how == LOAD:
+                found |= self._use(module, use)
+            elif (change := self._change(module, use)) is not None:
+                changed.append(change)
+        if definition.reads == 1 or definitions.dynamic:
+            found.add((module, WHOLE))
+        if definition.reads == 2:
+            found.add(EVERYTHING)
+        found.discard((module, name))
+        links.edges[name] = frozenset(found)
+        if definition.imports or definitions.stars:
+            links.edges[name + MEANING] = self.follow(module, (name,))
+        if changed:
+            links.changes[name] = tuple(changed)
+        if definition.foreign_readers and (definition.docs or definition.kind == "class"):
+            links.readers[name] = frozenset().union(
+                *(self.follow(module, (reader,)) for reader in definition.foreign_readers)
+            )
 
     def _whole(self, definitions: Definitions) -> frozenset[Key]:
         module = definitions.module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from hamdev.core.expressions import (
     root_path,
     roots,
 )
+from hamdev.core.surroundings import Surroundings
 from hamdev.core.uses import (
     AUGMENT,
     CALL,
@@ -71,24 +72,24 @@ class ScopeReader:
     """Walks through one statement at a time, and keeps what reaches the module's globals.
 
     Args:
-        module: the module's absolute name.
-        is_package: whether it is a package's `__init__`.
-        imported: names that its top-level imports bind → the dotted names they stand for.
-        defined: names that its top-level statements bind in other ways.
+        surroundings: the module.
+
+    Attributes:
+        consulted: the names whose origins the reading of the last statement depends on.
     """
 
     visitors: ClassVar[dict[type[ast.AST], Callable[[Any, Any], None]]] = {}
 
-    def __init__(
-        self, module: str, is_package: bool, imported: Mapping[str, set[str]], defined: set[str]
-    ) -> None:
-        self._package = module if is_package else module.rpartition(".")[0]
-        self._imported = imported
-        self._defined = defined
-        dotted = {name.partition(".")[0] for names in imported.values() for name in names}
-        self._has_sql = not dotted.isdisjoint({"duckdb", "polars", "pandasql"})
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._around = surroundings
+        self.consulted: set[str] = set()
+
+    def _origins(self, name: str) -> Set[str]:
+        self.consulted.add(name)
+        return self._around.origins(name)
 
     def _begin(self, node: ast.stmt) -> None:
+        self.consulted = set()
         self._out: list[str] = []
         self._docs: list[str] = []
         self._scope = _Scope("module")
@@ -241,8 +242,7 @@ class ScopeReader:
             return
         self._use((name,), LOAD)
         self._note_special(name)
-        if name in self._imported:
-            self._note_origin((name,))
+        self._note_origin((name,))
         if name in IMPORTERS and node is not self._called:
             self._reads = 2
         if name.startswith("__") and not name.endswith("__"):
@@ -291,8 +291,7 @@ class ScopeReader:
             self._note_special(inner.id)
             if inner.id.startswith("__") and not inner.id.endswith("__"):
                 self._visit(inner)
-            if inner.id in self._imported:
-                self._note_origin(path)
+            self._note_origin(path)
             if words[-1] in IMPORTERS and node is not self._called:
                 self._reads = 2
         else:
@@ -304,9 +303,8 @@ class ScopeReader:
 
     def _note_origin(self, path: Path) -> None:
         """Whether something imported gives access to any module."""
-        rest = "".join(f".{word}" for word in path[1:])
-        for dotted in self._imported[path[0]]:
-            full = dotted + rest
+        for dotted in self._origins(path[0]):
+            full = ".".join((dotted, *path[1:]))
             through = full.startswith(("sys.modules.", "pkgutil.", "runpy.", "gc."))
             if through or full in READS_ALL or full == "sys":
                 self._reads = 2
@@ -366,7 +364,7 @@ class ScopeReader:
             target = root_path(node.args[0])
             if target is not None:
                 self._changed(target, CHANGE)
-                if target[0] in self._imported:
+                if self._origins(target[0]):
                     self._changed((*target, "?"), STORE)
 
     def _note_call(self, node: ast.Call, func: ast.expr, last: str, root: Path) -> None:
@@ -376,8 +374,9 @@ class ScopeReader:
             self._use(root, CALL)
         if type(func) is ast.Attribute and last in EVALUATED_TEXT:
             self._note_text(node, last)
-        if root[0] in self._imported and not self._is_local(root[0]):
-            full = {f"{dotted}.{'.'.join(root[1:])}" for dotted in self._imported[root[0]]}
+        origins = self._origins(root[0])
+        if origins and not self._is_local(root[0]):
+            full = {f"{dotted}.{'.'.join(root[1:])}" for dotted in origins}
             random = last in RANDOM and any("random" in name for name in full)
             if self._lazy == 0 and (random or EFFECTFUL.match(last)):
                 self._effect = True
@@ -397,7 +396,7 @@ class ScopeReader:
         self._evaluates_text = True
         values = [*node.args, *(k.value for k in node.keywords)]
         if not all(isinstance(v, ast.Constant) for v in values) and (
-            method in ("query", "eval") or self._has_sql
+            method in ("query", "eval") or self._around.evaluates_text
         ):
             self._evaluates_any = True
 

@@ -105,7 +105,7 @@ class StatementReader(ScopeReader):
                     continue
                 how = CHANGE
             self._uses.add(Use("", path, how, lazy))
-            if path[0] in self._imported and is_shared(path, how):
+            if is_shared(path, how) and self._origins(path[0]):
                 self._effect = self._effect or not lazy
                 self._late_effect = 2 if lazy else self._late_effect
         for use in self._uses:
@@ -181,11 +181,11 @@ class StatementReader(ScopeReader):
 
     def _may_have_effect(self, value: ast.expr) -> bool:
         match value:
-            case ast.Call(func=ast.Name(id=name)) if name in PURE_BUILTINS - self._defined:
+            case ast.Call(func=ast.Name(id=name)) if name in PURE_BUILTINS - self._around.shadowed:
                 return any(isinstance(n, ast.Call) for a in value.args for n in ast.walk(a))
             case ast.Call(func=ast.Attribute(attr=attr, value=owner)) if attr in CONTAINER_METHODS:
                 root = root_path(owner)
-                return root is None or root[0] in self._imported
+                return root is None or bool(self._origins(root[0]))
             case ast.Name() | ast.Constant() | ast.Tuple() | ast.Attribute():
                 return any(isinstance(n, ast.Call) for n in ast.walk(value))
         return True
@@ -334,7 +334,7 @@ class StatementReader(ScopeReader):
                 if scope.kind == "class":  # it is an attribute of the class
                     self._uses.add(Use(target.module, (), LOAD, self._lazy > 0))
             return
-        base = absolute_base(node, self._package)
+        base = absolute_base(node, self._around.package)
         for alias in names:
             out.append(f"from {base} import {alias.name} as {alias.asname}")
             if base is None:
@@ -445,7 +445,7 @@ class StatementReader(ScopeReader):
             if root is None:
                 continue
             self._caches = self._caches or "cache" in root[-1] or "memo" in root[-1]
-            origins = self._imported.get(root[0], set())
+            origins = self._origins(root[0])
             tops = {origin.partition(".")[0] for origin in origins}
             if not tops or tops - QUIET_READERS:
                 self._foreign.add(root[0])

@@ -22,7 +22,7 @@ from functools import cached_property
 from hamdev.core.changes import Changes
 from hamdev.core.definitions import EFFECTS, WHOLE, Definition, Definitions
 from hamdev.core.differences import Difference, Part, differences
-from hamdev.core.graph import components, merkle, reachable, reverse
+from hamdev.core.graph import Backward, components, merkle, reachable, reverse
 from hamdev.core.references import EVERYTHING, MEANING, PYTHON, Key, Links, Resolver
 from hamdev.core.uses import CALL, DOCS, TEXT
 from hamdev.core.vocabulary import QUIET_READERS
@@ -60,13 +60,17 @@ class Codebase:
         self._foreign_changers: set[Key] = set()
         self.changed_by_calls: dict[Key, set[Key]] = {}
         self._outward: set[Key] = set()
+        self._backward: Backward[Key] = Backward() if _previous is None else _previous._backward
         self._links = self._resolve(_previous)
         self._edges = self._all_edges(_previous)
         self._add_changes()
         self._add_effects()
         self._add_reads()
-        self._owns, self._digests = self._digest(_previous)
+        self._owns, self._digests, dirty = self._digest(_previous)
         self._exact: dict[int, dict[Key, bytes]] = {}
+        self._versions: dict[str, dict[str, str]] = {}
+        if _previous is not None:
+            self._take_over_versions(_previous, dirty)
 
     def updated(
         self,
@@ -103,6 +107,25 @@ class Codebase:
         digest = self._at_level(level)[key] + self._common[level]
         return hashlib.blake2b(digest, digest_size=16).hexdigest()
 
+    def versions(self, module: str) -> Mapping[str, str]:
+        """The versions of all that a module defines, and of its effects.
+
+        It is the same object as that of the codebase before if there is no difference.
+        """
+        if module not in self._versions:
+            found = self.modules[module]
+            names = [*found.table, *([EFFECTS] if found.effects is not None else [])]
+            self._versions[module] = {name: self.version(module, name) for name in names}
+        return self._versions[module]
+
+    def _take_over_versions(self, previous: Codebase, dirty: set[Key]) -> None:
+        if self._levels or previous._levels or self._common != previous._common:
+            return
+        concerned = {module for module, _ in dirty}
+        for module, known in previous._versions.items():
+            if self.modules.get(module) is previous.modules[module] and module not in concerned:
+                self._versions[module] = known
+
     @cached_property
     def _common(self) -> dict[int, bytes]:
         """What every version covers, for each level."""
@@ -126,7 +149,7 @@ class Codebase:
 
     def dependents(self, keys: Iterable[Key]) -> set[Key]:
         """`keys`, and everything whose version covers one of them."""
-        return reachable(keys, lambda key: self._reversed.get(key, ()))
+        return reachable(keys, self._into)
 
     def users(self, key: Key) -> set[Key]:
         """The definitions that refer to `key`."""
@@ -141,10 +164,6 @@ class Codebase:
         """Where the version of `name` starts from."""
         return self._key(module, name)
 
-    @cached_property
-    def _reversed(self) -> dict[Key, list[Key]]:
-        return reverse(self._edges)
-
     # -- the graph ----------------------------------------------------------------------------
 
     def _resolve(self, previous: Codebase | None) -> dict[str, Links]:
@@ -154,29 +173,19 @@ class Codebase:
             or previous.modules.keys() != self.modules.keys()
             or previous.outside.keys() != self.outside.keys()
         ):
-            stale = set(self.modules)
-        else:
-            differing = {
-                name
-                for name, definitions in self.modules.items()
-                if definitions is not previous.modules[name]
-            }
-            reshaped = {
-                name
-                for name in differing
-                if self.modules[name].shape != previous.modules[name].shape
-            }
-            stale = {
-                name
-                for name, links in previous._links.items()
-                if name in differing or not links.consulted.isdisjoint(reshaped)
-            }
+            return {name: resolver.links(found) for name, found in self.modules.items()}
+        before = previous.modules
+        differing = {name for name, found in self.modules.items() if found is not before[name]}
+        reshaped = {n for n in differing if self.modules[n].shape != before[n].shape}
         links = {}
         for name, definitions in self.modules.items():
-            if name in stale or previous is None:
+            known = previous._links[name]
+            if not known.consulted.isdisjoint(reshaped):
                 links[name] = resolver.links(definitions)
+            elif name in differing:
+                links[name] = resolver.links(definitions, (before[name], known))
             else:
-                links[name] = previous._links[name]
+                links[name] = known
         return links
 
     def _all_edges(self, previous: Codebase | None) -> dict[Key, frozenset[Key]]:
@@ -186,29 +195,37 @@ class Codebase:
         else:
             edges, kept = {**previous._edges, **previous._replaced}, previous._links
         new = {name for name, links in self._links.items() if kept.get(name) is not links}
+        fresh: dict[Key, frozenset[Key]] = {}
         for module in new | (kept.keys() - self._links.keys()):
             for name in kept[module].edges if module in kept else ():
                 edges[module, name] = frozenset()
         for module in new:
+            known = kept[module].edges if module in kept else {}
             for name, found in self._links[module].edges.items():
                 edges[module, name] = found
+                if known.get(name) is not found:
+                    fresh[module, name] = found
         wholes = {(module, WHOLE) for module in self.modules}
-        edges[EVERYTHING] = frozenset(wholes | {("", name) for name in self.outside})
+        fresh[EVERYTHING] = frozenset(wholes | {("", name) for name in self.outside})
+        edges[EVERYTHING] = fresh[EVERYTHING]
         edges[PYTHON] = frozenset()
-        for module in new:
-            for found in self._links[module].edges.values():
-                for key in found:
-                    if key not in edges:
-                        edges[key] = frozenset()
-        for key in edges[EVERYTHING]:
-            edges.setdefault(key, frozenset())
+        for found in fresh.values():
+            for key in found:
+                edges.setdefault(key, frozenset())
         self._replaced: dict[Key, frozenset[Key]] = {}
+        for key, found in fresh.items():
+            self._backward.add(key, found)
         return edges
+
+    def _into(self, key: Key) -> list[Key]:
+        """What leads to `key`."""
+        return self._backward.into(key, self._edges)
 
     def _add_edges(self, key: Key, found: Set[Key]) -> None:
         before = self._edges.get(key, frozenset())
         self._replaced.setdefault(key, before)
         self._edges[key] = before | found
+        self._backward.add(key, found)
 
     def _add_changes(self) -> None:
         if not any(links.changes for links in self._links.values()):
@@ -219,13 +236,12 @@ class Codebase:
             for name, found in links.changes.items()
             for change in found
         ]
-        working = Changes(self.modules, self._edges, changes)
+        working = Changes(self.modules, self._edges, changes, self._into)
         changers = working.changers()
         self.changed_by_calls = working.by_calls
         self._foreign_changers = working.foreign_changers()
         if not changers:
             return
-        backward = reverse(self._edges)
         self._outward = {
             source
             for (module, _), found in changers.items()
@@ -233,13 +249,13 @@ class Codebase:
             if source[0] != module
         }
         for key, found in changers.items():
-            self._orders[key] = self._order(key, found, backward)
+            self._orders[key] = self._order(key, found)
         for key, found in changers.items():
             self._add_edges(key, found - {key})
 
-    def _order(self, key: Key, changers: set[Key], backward: Mapping[Key, list[Key]]) -> bytes:
+    def _order(self, key: Key, changers: set[Key]) -> bytes:
         """In which order what is executed at load time changes and sees `key`."""
-        involved = reachable({key, *changers}, lambda k: backward.get(k, ()))
+        involved = reachable({key, *changers}, self._into)
         eager = sorted(
             (k[0], definition.positions, k[1])
             for k in involved
@@ -330,8 +346,7 @@ class Codebase:
         found = {(name, EFFECTS) for name, d in self.modules.items() if d.effects is not None}
         late = {(module, name) for module, d in self.modules.items() for name in d.late_effects}
         if late:
-            backward = reverse(self._edges)
-            reached = reachable(late, lambda k: backward.get(k, ()))
+            reached = reachable(late, self._into)
             for key in reached:
                 definition = self._definition(key)
                 if definition is not None and (
@@ -340,6 +355,7 @@ class Codebase:
                     found.add(key)
         found |= self._foreign_changers
         self._edges[ALL_EFFECTS] = frozenset(found)
+        self._backward.add(ALL_EFFECTS, found)
         if len({module for module, _ in found}) > 1:
             self._orders[ALL_EFFECTS] = self._import_order
 
@@ -355,45 +371,25 @@ class Codebase:
         if self.data:
             self._add_edges(EVERYTHING, {("", path) for path in self.data})
 
-    def _digest(self, previous: Codebase | None) -> tuple[dict[Key, bytes], dict[Key, bytes]]:
-        """The digest of each vertex alone, and with all that it leads to."""
+    def _digest(
+        self, previous: Codebase | None
+    ) -> tuple[dict[Key, bytes], dict[Key, bytes], set[Key]]:
+        """The digest of each vertex alone, and with all that it leads to; what was worked out."""
         if previous is None:
             owns = {key: self._own(key, 0) for key in self._edges}
-            return owns, merkle(self._edges, self._edges, owns.__getitem__)
+            return owns, merkle(self._edges, self._edges, owns.__getitem__), set(self._edges)
         changed = self._changed_vertices(previous)
         owns, digests = dict(previous._owns), dict(previous._digests)
-        dirty: set[Key] = set()
-        backward = self._backward = previous._backward
-        if changed:
-            # Shared from codebase to codebase and only added to: what was an edge once makes a
-            # few vertices be worked out again for nothing, which is cheaper than starting anew.
-            for key in changed:
-                for other in self._edges[key] - previous._edges.get(key, frozenset()):
-                    backward.setdefault(other, []).append(key)
-            for key in reachable(changed, lambda key: backward.get(key, ())) & self._edges.keys():
-                dirty.add(key)
-                owns[key] = self._own(key, 0)
-                digests.pop(key, None)
-            digests.update(merkle(dirty, self._edges, owns.__getitem__, digests))
-        return owns, digests
-
-    @cached_property
-    def _backward(self) -> dict[Key, list[Key]]:
-        return reverse(self._edges)
+        dirty = reachable(changed, self._into)
+        for key in dirty:
+            owns[key] = self._own(key, 0)
+            digests.pop(key, None)
+        digests.update(merkle(dirty, self._edges, owns.__getitem__, digests))
+        return owns, digests, dirty
 
     def _changed_vertices(self, previous: Codebase) -> set[Key]:
         """Those that differ from the previous codebase's by themselves or in where they lead."""
-        touched = {
-            (module, name)
-            for module, links in self._links.items()
-            if previous._links.get(module) is not links
-            or previous.modules.get(module) is not self.modules[module]
-            or previous._import_counts.get(module) != self._import_counts.get(module)
-            for name in (
-                *links.edges,
-                *(previous._links[module].edges if module in previous._links else ()),
-            )
-        }
+        touched = {(module, n) for module in self.modules for n in self._touched(module, previous)}
         touched |= {("", name) for name in self.outside.keys() | previous.outside.keys()}
         touched |= {("", path) for path in self.data.keys() | previous.data.keys()}
         for mine, theirs in (
@@ -413,6 +409,26 @@ class Codebase:
                 self._edges[key] != previous._edges.get(key)
                 or self._own(key, 0) != previous._owns.get(key)
             )
+        }
+
+    def _touched(self, module: str, previous: Codebase) -> Iterable[str]:
+        """Names in a module that may be others than they were, by themselves."""
+        links, before = self._links[module], previous._links.get(module)
+        now, then = self.modules[module], previous.modules.get(module)
+        if before is None or then is None:
+            return links.edges
+        names = links.edges.keys() | before.edges.keys()
+        if previous._import_counts.get(module) != self._import_counts.get(module):
+            return names
+        if links is before and now is then:
+            return ()
+        return {
+            name
+            for name in names
+            if name in (WHOLE, EFFECTS)
+            or now.table.get(name) is not then.table.get(name)
+            or links.edges.get(name) is not before.edges.get(name)
+            or links.readers.get(name) is not before.readers.get(name)
         }
 
     def _at_level(self, level: int) -> dict[Key, bytes]:
@@ -477,10 +493,9 @@ class Codebase:
             if (definition := self._definition((module, name))) is not None
         }
         if sensitive:
-            backward = reverse(self._edges)
             for level in (DOCS, TEXT):
                 starts = {key for key, value in sensitive.items() if value >= level}
-                for key in reachable(starts, lambda k: backward.get(k, ())):
+                for key in reachable(starts, self._into):
                     levels[key] = level
         return levels
 

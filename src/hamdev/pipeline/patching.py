@@ -18,6 +18,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from hamdev.core.definitions import EFFECTS, Definitions, ModuleText, read_definitions
+from hamdev.core.parsing import Parsed, parse
 from hamdev.core.references import Key
 from hamdev.core.versions import Codebase
 from hamdev.pipeline.sources import Source, prime_linecache
@@ -124,12 +125,19 @@ def user_code_callers() -> list[CodeType]:
     return [execute.__code__]
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    parsed: Parsed
+    layout: Layout
+    definitions: Definitions
+
+
 class Definer:
-    """Reads definitions and layouts, each text once."""
+    """Reads definitions and layouts, each text once, and of it what differs from the one before."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[str, str], tuple[Definitions, Layout]] = {}
-        self._last: dict[str, Layout] = {}
+        self._read: dict[tuple[str, str], _Read] = {}
+        self._last: dict[str, _Read] = {}
 
     def read(self, module: str, source: Source) -> tuple[Definitions, Layout]:
         """What a module's text defines, and its statements.
@@ -142,19 +150,30 @@ class Definer:
             is_package = Path(source.file).name == "__init__.py"
             text = ModuleText(module, source.file, source.text, is_package)
             try:
-                layout = read_layout(source.text, self._last.get(module))
-                self._read[key] = read_definitions(text), layout
+                self._read[key] = self._last[module] = _read(text, self._last.get(module))
             except SyntaxError as error:
                 # Loading it as a whole finds the same, and says it as Python does.
                 raise NotPatchableError(f"{source.file} does not parse: {error}") from error
-            self._last[module] = layout
-        return self._read[key]
+        found = self._read[key]
+        return found.definitions, found.layout
 
     def keep(self, sources: Mapping[str, Source]) -> None:
         """Forget all texts but these."""
         kept = {(module, source.sha256) for module, source in sources.items()}
         self._read = {key: found for key, found in self._read.items() if key in kept}
-        self._last = {module: layout for (module, _), (_, layout) in self._read.items()}
+        self._last = {module: found for (module, _), found in self._read.items()}
+
+
+def _read(text: ModuleText, before: _Read | None) -> _Read:
+    if before is None:
+        parsed = parse(text.text)
+        return _Read(parsed, read_layout(parsed), read_definitions(text, parsed))
+    parsed = parse(text.text, before.parsed)
+    return _Read(
+        parsed,
+        read_layout(parsed, before.layout),
+        read_definitions(text, parsed, before.definitions),
+    )
 
 
 def plan_patch(
@@ -192,7 +211,7 @@ def plan_patch(
             continue
         known = before[name]
         definitions = after.modules[name]
-        versions = _versions(after, definitions)
+        versions = after.versions(name)
         source = changed.get(name, known.source)
         layout = read[name][1] if name in read else known.layout
         starred = _starred(definitions, patch)
@@ -239,13 +258,8 @@ def _starred(definitions: Definitions, patch: Patch) -> dict[str, set[str]]:
 
 def first_load(name: str, source: Source, codebase: Codebase, definer: Definer) -> Loaded:
     """A module as it stands right after it was executed as a whole."""
-    definitions, layout = definer.read(name, source)
-    return Loaded(source, layout, _versions(codebase, definitions))
-
-
-def _versions(codebase: Codebase, definitions: Definitions) -> dict[str, str]:
-    names = [*definitions.table, *([EFFECTS] if definitions.effects is not None else [])]
-    return {name: codebase.version(definitions.module, name) for name in names}
+    _, layout = definer.read(name, source)
+    return Loaded(source, layout, codebase.versions(name))
 
 
 def _in_order(names: Iterable[str], codebase: Codebase) -> list[str]:

@@ -1,8 +1,4 @@
-"""A module's text → its top-level statements, each with the names that it alone binds.
-
-An edit leaves most statements as they are, and parsing them again is most of what a save costs in
-a large module. So a text is read from what differs in it to the one before, if that is possible.
-"""
+"""A module's text → its top-level statements, each with the names that it alone binds."""
 
 from __future__ import annotations
 
@@ -11,10 +7,10 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise, takewhile
 from types import CodeType
 
 from hamdev.core.imports import ImportScan, Mentions, mentions, scan_of
+from hamdev.core.parsing import Parsed, Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +67,12 @@ class Layout:
         lines: of the text.
         flags: the compiler flags of its `from __future__` imports.
         future: what those mention.
-        has_odd_lines: `lines` are not what the parser counts, as after a form feed.
     """
 
     statements: tuple[TopLevel, ...]
     lines: tuple[str, ...]
     flags: int
     future: tuple[Mentions, ...]
-    has_odd_lines: bool
 
     def by_name(self) -> Mapping[str, list[TopLevel]]:
         """Name → the statements that bind it, in order."""
@@ -128,93 +122,39 @@ class Layout:
         return code
 
 
-def read_layout(text: str, before: Layout | None = None) -> Layout:
+def read_layout(parsed: Parsed, before: Layout | None = None) -> Layout:
     """The layout of a module's text.
 
     Args:
-        text: of the module.
-        before: the layout of a text that this one may have come from.
-
-    Raises:
-        SyntaxError: it does not parse.
+        parsed: the text.
+        before: the layout of a text that shares statements with this one.
     """
-    if before is not None and (layout := _edited(before, text)) is not None:
-        return layout
-    return _read(text)
-
-
-def _read(text: str) -> Layout:
-    tree = ast.parse(text)
+    known = {statement.node: statement for statement in before.statements} if before else {}
     flags = 0
     statements: list[TopLevel] = []
     future: list[Mentions] = []
-    for node in tree.body:
-        found = mentions(node)
+    for placed in parsed.statements:
+        node = placed.node
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             flags |= _future_flags(node)
-            future.append(found)
+            future.append(mentions(node))
             continue
-        names, is_plain = _bound(node)
-        decorators = getattr(node, "decorator_list", [])
-        first, last = min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno
-        statements.append(
-            TopLevel(node, tuple(dict.fromkeys(names)), is_plain, first, last or first, found)
-        )
-    lines = tuple(text.splitlines())
-    return Layout(tuple(statements), lines, flags, tuple(future), _are_odd(lines, text))
+        statement = known.get(node) or _top_level(placed)
+        statements.append(statement.moved(placed.offset - statement.offset))
+    return Layout(tuple(statements), parsed.lines, flags, tuple(future))
 
 
-def _are_odd(lines: Sequence[str], text: str) -> bool:
-    return len(lines) != text.count("\n") + (text != "" and not text.endswith("\n")) or "\r" in text
-
-
-def _edited(before: Layout, text: str) -> Layout | None:
-    """The layout of `text` by parsing only what lies between unchanged statements.
-
-    What comes before and after is whole statements, and so is what lies between if it parses by
-    itself. None if it does not, or if lines are not what the parser takes for lines.
-    """
-    lines = tuple(text.splitlines())
-    if before.has_odd_lines or _are_odd(lines, text):
-        return None
-    same_above, same_below = _same_ends(before.lines, lines)
-    above = list(takewhile(lambda s: s.last_line <= same_above, before.statements))
-    rest = before.statements[len(above) :]
-    last_changed = len(before.lines) - same_below
-    below = list(takewhile(lambda s: s.first_line > last_changed, reversed(rest)))[::-1]
-    between = rest[: len(rest) - len(below)]
-    # One line may hold the end of one statement and the beginning of the next one.
-    for first, second in pairwise([*above[-1:], *between, *below[:1]]):
-        if first.last_line >= second.first_line:
-            return None
-    start = above[-1].last_line if above else 0
-    by = len(lines) - len(before.lines)
-    end = below[0].first_line - 1 + by if below else len(lines)
-    changed = lines[start:end]
-    if start and lines[start - 1].rstrip().endswith("\\"):
-        return None
-    end_before = below[0].first_line - 1 if below else len(before.lines)
-    if any("__future__" in line for line in (*changed, *before.lines[start:end_before])):
-        return None
-    try:
-        found = _read("\n".join(changed))
-    except (SyntaxError, ValueError):
-        return None
-    statements = (
-        *above,
-        *(statement.moved(start) for statement in found.statements),
-        *(statement.moved(by) for statement in below),
+def _top_level(placed: Placed) -> TopLevel:
+    names, is_plain = _bound(placed.node)
+    return TopLevel(
+        placed.node,
+        tuple(dict.fromkeys(names)),
+        is_plain,
+        placed.first_line,
+        placed.last_line,
+        mentions(placed.node),
+        placed.offset,
     )
-    return Layout(statements, lines, before.flags, before.future, has_odd_lines=False)
-
-
-def _same_ends(before: Sequence[str], after: Sequence[str]) -> tuple[int, int]:
-    """How many lines are the same at the beginning, and how many of the others at the end."""
-    most = min(len(before), len(after))
-    above = next((i for i in range(most) if before[i] != after[i]), most)
-    most -= above
-    below = next((i for i in range(most) if before[-1 - i] != after[-1 - i]), most)
-    return above, below
 
 
 def _future_flags(node: ast.ImportFrom) -> int:
