@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def edits(draw: st.DrawFn) -> tuple[str, str]:
     return before, after
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=int(os.environ.get("HAMDEV_EXAMPLES", "600")), deadline=None)
 @given(edits())
 def test_it_is_the_same(edit: tuple[str, str]) -> None:
     before, after = edit
