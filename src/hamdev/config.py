@@ -187,10 +187,8 @@ def apply_options(settings: Settings, options: Options) -> Settings:
         for key, value in (("log_level", options.log_level), ("log_format", options.log_format))
         if value is not None
     }
-    return Settings(
-        server=msgspec.structs.replace(settings.server, **server),
-        watch=settings.watch,
-        pipelines=served,
+    return msgspec.structs.replace(
+        settings, server=msgspec.structs.replace(settings.server, **server), pipelines=served
     )
 
 

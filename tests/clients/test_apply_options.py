@@ -72,3 +72,9 @@ def test_the_file_s_settings_are_left_as_they_were() -> None:
 def test_nothing_to_serve_says_what_to_do() -> None:
     with pytest.raises(SettingsError, match=r"hamdev watch PIPELINE.*\[pipelines\.PIPELINE\]"):
         apply_options(Settings(), Options())
+
+
+def test_every_other_table_is_as_the_file_says() -> None:
+    text = b"[memory]\nkeep_slower_than_ms = 7\n[watch]\nsettle_ms = 8\n[pipelines.a]\n"
+    settings = apply_options(parse_settings(text), Options(log_level="DEBUG"))
+    assert (settings.memory.keep_slower_than_ms, settings.watch.settle_ms) == (7, 8)
