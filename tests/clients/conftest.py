@@ -21,6 +21,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """A runtime folder of its own, with a path short enough for sockets, here and in children."""
     folder = tempfile.mkdtemp(prefix="hd-", dir="/tmp")
     monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{folder}/cache")
     monkeypatch.setenv("HAMILTON_TELEMETRY_ENABLED", "false")
     for name in ("HAMDEV_SOCKET", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)

@@ -74,7 +74,7 @@ def test_nothing_to_serve_says_what_to_do() -> None:
         apply_options(Settings(), Options())
 
 
-def test_tables_that_no_option_concerns_stay() -> None:
-    memory = parse_settings(b"[pipelines.a]\n[memory]\nmax_bytes = 7\n[watch]\nsettle_ms = 3\n")
-    applied = apply_options(memory, Options(pipelines=("a",)))
-    assert (applied.memory.max_bytes, applied.watch.settle_ms) == (7, 3)
+def test_every_other_table_is_as_the_file_says() -> None:
+    text = b"[memory]\nkeep_slower_than_ms = 7\n[watch]\nsettle_ms = 8\n[pipelines.a]\n"
+    settings = apply_options(parse_settings(text), Options(log_level="DEBUG"))
+    assert (settings.memory.keep_slower_than_ms, settings.watch.settle_ms) == (7, 8)

@@ -6,6 +6,7 @@ is asserted is the theory at the head of `core/session.py`, and invariants 1, 2 
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -490,7 +491,7 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=200,
+    max_examples=int(os.environ.get("HAMDEV_EXAMPLES", "200")),
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

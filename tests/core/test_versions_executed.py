@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
 from typing import Any
 
@@ -32,7 +33,11 @@ def test_an_edit_that_changes_what_a_function_returns_changes_its_version(
     assert version(codebase(before), "f") != version(codebase(after), "f")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=int(os.environ.get("HAMDEV_EXAMPLES", "150")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(seed=st.integers(0, 2**32), size=st.integers(2, 10))
 def test_random_edits_of_random_projects_never_leave_a_version_stale(seed: int, size: int) -> None:
     random = Random(seed)

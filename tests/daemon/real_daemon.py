@@ -161,6 +161,7 @@ class Daemon:
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "HAMDEV"))},
             "HAMDEV_SOCKET": str(self.socket),
+            "XDG_CACHE_HOME": str(runtime / "cache"),  # where slow values are kept
             _MARK: self.mark,
         }
         self.clients: list[Client] = []

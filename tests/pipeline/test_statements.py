@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from typing import Any
 
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ def described(layout: Layout) -> Any:
     return statements, scans, layout.lines, layout.flags, layout.globals, layout.unusual
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=int(os.environ.get("HAMDEV_EXAMPLES", "300")), deadline=None)
 @given(edits())
 def test_it_is_the_same(edit: tuple[str, str]) -> None:
     before, after = edit

@@ -22,6 +22,13 @@ def warm() -> Iterator[Warm]:
         yield warm
 
 
+@pytest.fixture(scope="session")
+def plain() -> Iterator[Warm]:
+    """What processes are forked from that know Hamilton and nothing of hamdev."""
+    with warm_process(is_plain=True) as plain:
+        yield plain
+
+
 @pytest.fixture
 def start(
     warm: Warm, project: ProjectOnDisk, tmp_path: Path

@@ -3,9 +3,11 @@ makes run, and that the values are then a new process's."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from hamilton import function_modifiers
 from worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ class Edit(NamedTuple):
     before: str
     after: str
     ran: set[str]
+    config: dict[str, Any] = {}  # noqa: RUF012  # never changed
 
 
 class Case(NamedTuple):
@@ -30,6 +33,11 @@ def E(before: str, after: str, ran: str) -> Edit:  # a table is read, not called
     return Edit(before, after, set(ran.split()))
 
 
+def C(ran: str, **config: Any) -> Edit:
+    """Nothing is edited; some of the config has other values."""
+    return Edit("", "", set(ran.split()), config)
+
+
 HEAD = """import pandas as pd
 from hamilton.function_modifiers import *
 from hamilton.function_modifiers import source, value, step
@@ -40,6 +48,12 @@ SETUP = (
     "K = 1\nPARAMETERS = {'p1': {'x': 1}, 'p2': {'x': 2}}\n"
     "def helper(x: int, k: int = 1) -> int:\n    return x + k + K\n"
 )
+
+# In Hamilton 1.90 these two ask for their part of the config by a name that nobody calls.
+FIXED = """class _{0}({0}):
+    def required_config(self):
+        return [self.config_param]
+"""
 
 CASES = [
     Case(
@@ -483,6 +497,181 @@ def made() -> int:
 """,
         [E("n + 1", "n + 2", "made")],
     ),
+    Case(
+        "model",
+        f"""from hamilton.models import BaseModel
+from setup import K
+class _Linear(BaseModel):
+    def get_dependents(self):
+        return self.config_parameters['of']
+    def predict(self, **columns):
+        return sum(columns.values()) * self.config_parameters['by'] + K
+{FIXED.format("model")}@_model(_Linear, 'linear')
+def made() -> pd.Series:
+    pass
+def a() -> pd.Series:
+    return pd.Series([1])
+def b() -> pd.Series:
+    return pd.Series([2])
+def below(made: pd.Series) -> pd.Series:
+    return made
+""",
+        [
+            E("['by'] + K", "['by'] - K", "made below"),
+            E("K = 1", "K = 2", "made below"),
+            E("Series([1])", "Series([5])", "a made below"),
+            E("Series([2])", "Series([6])", "b"),
+            C("made below", linear={"of": ["a"], "by": 3}),
+            C("made below", linear={"of": ["a", "b"], "by": 3}),
+            E("Series([6])", "Series([7])", "b made below"),
+        ],
+        {"linear": {"of": ["a"], "by": 2}},
+    ),
+    Case(
+        "dynamic_transform",
+        f"""from hamilton.models import DynamicTransformBase
+class _Sum(DynamicTransformBase):
+    def __init__(self, config_parameters, name, extra):
+        super().__init__(config_parameters, name)
+        self.extra = extra
+    def get_dependents(self):
+        return self.config_parameters
+    def compute(self, **inputs):
+        return sum(inputs.values()) + self.extra
+{FIXED.format("dynamic_transform")}@_dynamic_transform(_Sum, 'of', extra=1)
+def made() -> pd.Series:
+    pass
+def a() -> pd.Series:
+    return pd.Series([1])
+def b() -> pd.Series:
+    return pd.Series([2])
+""",
+        [
+            E("extra=1", "extra=2", "made"),
+            E("+ self.extra", "- self.extra", "made"),
+            E("Series([1])", "Series([5])", "a made"),
+            E("Series([2])", "Series([6])", "b"),
+            C("made", of=["b"]),
+        ],
+        {"of": ["a"]},
+    ),
+    Case(
+        "resolve_from_config",
+        """from setup import K
+@resolve_from_config(decorate_with=lambda of: parameterize_sources(**{f'sum_{n}': {'x': n} for n in of}))
+def made(x: int) -> int:
+    return x + K
+def a() -> int:
+    return 1
+def b() -> int:
+    return 2
+""",
+        [
+            E("K = 1", "K = 2", "sum_a"),
+            E("return 1", "return 3", "a sum_a"),
+            C("sum_a sum_b", of=["a", "b"]),
+            E("f'sum_{n}'", "f'all_{n}'", "all_a all_b"),
+        ],
+        {"of": ["a"], "hamilton.enable_power_user_mode": True},
+    ),
+    Case(
+        "parametrized",
+        """@parametrized('x', {('a', 'first'): 1, ('b', 'second'): 2})
+def made(x: int) -> int:
+    return x
+""",
+        [E("'second'): 2", "'second'): 3", "a b"), E("return x", "return x * 2", "a b")],
+    ),
+    Case(
+        "parametrized_input",
+        """@parametrized_input('x', {'r1': ('a', 'first'), 'r2': ('b', 'second')})
+def made(x: int) -> int:
+    return x
+def r1() -> int:
+    return 1
+def r2() -> int:
+    return 2
+""",
+        [E("return 2", "return 5", "r2 b"), E("return x", "return x * 2", "a b")],
+    ),
+    Case(
+        "parameterized_inputs",
+        """@parameterized_inputs(a={'x': 'r1'}, b={'x': 'r2'})
+def made(x: int) -> int:
+    return x
+def r1() -> int:
+    return 1
+def r2() -> int:
+    return 2
+""",
+        [E("return 2", "return 5", "r2 b"), E("'x': 'r2'", "'x': 'r1'", "a b")],
+    ),
+    Case(
+        "configuration",
+        """import part
+@subdag(part, inputs={'start': source('root')}, config={'mode': configuration('wanted')})
+def made(end: int) -> int:
+    return end * 2
+def root() -> int:
+    return 1
+def below(made: int) -> int:
+    return abs(made)
+""",
+        [
+            C("made made.start made.mode made.middle made.end below", wanted="b"),
+            E(
+                "return -middle",
+                "return -middle - 1",
+                "made made.start made.mode made.middle made.end below",
+            ),
+        ],
+        {"wanted": "a"},
+    ),
+    Case(
+        "pipe",
+        """from setup import helper
+@pipe(step(helper, k=2).named('first').when(mode='a'), step(helper).named('second'))
+def made(root: int) -> int:
+    return root * 10
+def root() -> int:
+    return 1
+""",
+        [
+            E("k=2", "k=3", "made made.first made.second"),
+            E("K = 1", "K = 2", "made made.first made.second"),
+            E("root * 10", "root * 11", "made made.first made.second"),
+            C("made made.second", mode="b"),
+        ],
+        {"mode": "a"},
+    ),
+    Case(
+        "mutate and apply_to",
+        """def first() -> int:
+    return 10
+def second() -> int:
+    return 20
+@mutate(apply_to(first, x=value(3)).named('more'), apply_to(second, x=source('given')).named('less'))
+def _change(made: int, x: int) -> int:
+    return made + x
+def given() -> int:
+    return 1
+def below(first: int, second: int) -> int:
+    return first + second
+""",
+        [
+            E(
+                "value(3)",
+                "value(4)",
+                "first first.raw first.more second second.raw second.less below",
+            ),
+            E("return 1\n", "return 2\n", "given second second.less below"),
+            E(
+                "made + x",
+                "made - x",
+                "first first.raw first.more second second.raw second.less below",
+            ),
+        ],
+    ),
 ]
 
 PART = """from hamilton.function_modifiers import config
@@ -517,6 +706,7 @@ def test_an_edit_runs_what_it_changes_and_nothing_else(
     assert not first.failed
     assert not first.problems
     for edit in case.edits:
+        worker.config = {**worker.config, **edit.config}
         name = next(n for n in reversed(texts) if edit.before in texts[n])
         texts[name] = texts[name].replace(edit.before, edit.after)
         project.write(name, texts[name])
@@ -552,3 +742,36 @@ def test_what_is_never_to_be_reused_runs_each_time(
     assert set(found.ran) == {"recomputed", "disabled", "clock"}
     assert found.recalled == ["below"]
     assert "never reused" in found.reasons("clock")
+
+
+def test_the_table_has_a_case_for_every_decorator() -> None:
+    """What `hamilton.function_modifiers` offers, and the ways to call it that are its methods."""
+    offered = {
+        name
+        for name, found in vars(function_modifiers).items()
+        if not name.startswith("_")
+        and callable(found)
+        and not (isinstance(found, type) and issubclass(found, Exception))
+    }
+    assert {"tag", "config", "cache", "source", "load_from"} <= offered
+    # Types of what `value` and `source` return.
+    offered -= {"LiteralDependency", "UpstreamDependency"}
+    offered |= {f"config.{name}" for name in vars(function_modifiers.config) if "when" in name}
+    texts = "\n".join(case.text for case in CASES)
+    used = {name for name in offered if re.search(rf"(?<![\w.]){name}\b[(.\n)]", texts)}
+    assert offered - used == set()
+
+
+def test_a_decorator_that_hamilton_itself_cannot_build_is_a_problem(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    (case,) = (case for case in CASES if case.name == "model")
+    project.write("setup.py", SETUP)
+    project.write("pipelines/main.py", HEAD + case.text.replace("@_model", "@model"))
+    worker.config = case.config
+    found = worker.run()
+    judged = worker.check(found, may_fail=True)
+    (problem,) = found.problems
+    assert problem.kind == "graph"
+    assert "Configuration has no parameter: linear" in problem.message
+    assert "Configuration has no parameter: linear" in judged.error

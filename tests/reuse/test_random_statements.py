@@ -23,6 +23,7 @@ _EXAMPLES = int(os.environ.get("HAMDEV_EXAMPLES", "0"))
 _EDITS = 6
 _NAMES = ("p", "q", "r", "s", "t", "abs", "len", "_u")
 _SHOWN = """
+import dis
 import re
 from types import FunctionType, ModuleType
 
@@ -32,9 +33,22 @@ def shown(get):
     except Exception as error:
         return type(error).__name__
 
+# What the compiler makes of `a.f()` depends on whether an import of `a` is compiled together with it.
+_SAME = {"LOAD_METHOD": "LOAD_ATTR"}
+_NOTHING = {"PUSH_NULL", "PRECALL", "CACHE"}
+
 def _code(code):
+    found = [i for i in dis.get_instructions(code) if i.opname not in _NOTHING]
+    at = {i.offset: number for number, i in enumerate(found)}
+    steps = [(_SAME.get(i.opname, i.opname), _argument(i, at)) for i in found]
     constants = [_code(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
-    return [code.co_code.hex(), constants, code.co_names]
+    return [steps, constants, code.co_names]
+
+def _argument(i, at):
+    if i.argrepr.startswith("to "):
+        # What is jumped to may be one of those left out.
+        return min((n for offset, n in at.items() if offset >= i.argval), default=None)
+    return _code(i.argval) if hasattr(i.argval, "co_code") else repr(i.argval)
 
 def _shown(value, depth):
     own = type(value).__module__.startswith("zq_")

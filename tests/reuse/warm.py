@@ -1,8 +1,9 @@
 """New processes in milliseconds: forked from one that has imported Hamilton and nothing else.
 
 A forked process has loaded no module of any project, so it is as new as one that Python started.
-What it does with that is one of two things: it is a worker, or it tells what the files on disk mean
-to a process that has seen nothing else (the *oracle*).
+What it does with that is one of three things: it is a worker, or it tells what the files on disk
+mean to a process that has seen nothing else (the *oracle*), or it does the latter with nothing but
+Hamilton's own driver, in a process that has not imported hamdev at all (the *plain driver*).
 
 Run as a script, this is the process that the others are forked from.
 """
@@ -25,14 +26,18 @@ from typing import Any
 
 
 class Warm:
-    """The process that others are forked from."""
+    """The process that others are forked from.
 
-    def __init__(self) -> None:
+    Args:
+        is_plain: it imports nothing of hamdev, and serves plain drivers only.
+    """
+
+    def __init__(self, is_plain: bool = False) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(60)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", __file__, str(theirs.fileno())],
+                [sys.executable, "-P", __file__, str(theirs.fileno()), *["plain"] * is_plain],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
@@ -53,8 +58,8 @@ class Warm:
 
 
 @contextmanager
-def warm_process() -> Iterator[Warm]:
-    warm = Warm()
+def warm_process(is_plain: bool = False) -> Iterator[Warm]:
+    warm = Warm(is_plain)
     try:
         yield warm
     finally:
@@ -64,18 +69,19 @@ def warm_process() -> Iterator[Warm]:
 # -- in the process itself -----------------------------------------------------------------------
 
 
-def _serve(descriptor: int) -> None:
+def _serve(descriptor: int, is_plain: bool) -> None:
     import hamilton.async_driver
     import hamilton.driver
     import hamilton.function_modifiers
     import hamilton.registry
 
-    import hamdev.pipeline.async_execution
-    import hamdev.pipeline.manager
-    import hamdev.worker.__main__
-    import hamdev.worker.execute
-    import hamdev.worker.fetching
-    import hamdev.worker.interruption  # noqa: F401
+    if not is_plain:
+        import hamdev.pipeline.async_execution
+        import hamdev.pipeline.manager
+        import hamdev.worker.__main__
+        import hamdev.worker.execute
+        import hamdev.worker.fetching
+        import hamdev.worker.interruption  # noqa: F401
 
     hamilton.registry.initialize()
     control = socket.socket(fileno=descriptor)
@@ -105,7 +111,8 @@ def _become(role: str, folder: str, arguments: Any, descriptor: int) -> None:
             main(["--descriptor", str(descriptor), *arguments])
         else:
             connection = socket.socket(fileno=descriptor)
-            connection.sendall(pickle.dumps(_judged(arguments)))
+            judge = _judged if role == "oracle" else _driven
+            connection.sendall(pickle.dumps(judge(arguments)))
             connection.close()
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -159,5 +166,48 @@ class _Judge:
         self.failed.add(node)
 
 
+def _driven(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What Hamilton's driver computes in this folder, without anything of hamdev.
+
+    Args:
+        arguments: modules, config and inputs; and the nodes that are asked for, or None for all.
+    """
+    import importlib
+    import logging
+
+    import hamilton.base
+    import hamilton.driver
+
+    logging.getLogger("hamilton").setLevel(logging.CRITICAL)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # for the life of the process
+    sys.pycache_prefix = os.devnull  # Python itself loads old code of two saves within a second
+    sys.path.insert(0, str(Path.cwd()))
+    given = pickle.loads(base64.b64decode(arguments["given"]))
+    found: dict[str, Any] = {"values": {}, "build_error": "", "error": ""}
+    try:
+        modules = [importlib.import_module(name) for name in arguments["modules"]]
+        driver = (
+            hamilton.driver.Builder()
+            .with_modules(*modules)
+            .with_config(given["config"])
+            .with_adapters(hamilton.base.DictResult())
+            .allow_module_overrides()
+            .build()
+        )
+        variables = driver.list_available_variables()
+        nodes = [v.name for v in variables if not v.is_external_input]
+    except BaseException as raised:
+        found["build_error"] = f"{type(raised).__name__}: {raised}"
+        return found
+    try:
+        wanted = arguments["wanted"]
+        values = driver.execute(nodes if wanted is None else wanted, inputs=given["inputs"])
+        found["values"] = {node: pickle.dumps(value) for node, value in values.items()}
+    except BaseException as raised:
+        found["error"] = f"{type(raised).__name__}: {raised}"
+    assert "hamdev" not in sys.modules
+    return found
+
+
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve(int(sys.argv[1]), sys.argv[2:] == ["plain"])

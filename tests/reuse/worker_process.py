@@ -244,13 +244,14 @@ class WorkerProcess:
         *,
         may_fail: bool = False,
         given_up: frozenset[str] = frozenset(),
+        judged: Judgement | None = None,
     ) -> Judgement:
         """Everything that is served is what a new process computes, but for `volatile` nodes.
 
         What fails has to fail in a new process too, and only if it may. The values of `given_up`
-        are not looked at.
+        are not looked at. Without `judged` the oracle is asked.
         """
-        judged = self.oracle()
+        judged = judged or self.oracle()
         assert may_fail or found.outcome == "ok", found
         if judged.error:
             assert found.problems, f"a new process cannot load this: {judged.error}"
@@ -262,6 +263,39 @@ class WorkerProcess:
         different = {n for n in served if served[n] != judged.values[n]} - volatile
         assert not different, {n: (served[n], judged.values[n]) for n in different}
         return judged
+
+    def driven(self, plain: Warm, wanted: Iterable[str] | None = None) -> Judgement:
+        """What Hamilton's driver alone, without anything of hamdev, makes of the files.
+
+        It stops at the first node that fails; which ones do is not told then.
+
+        Args:
+            plain: what the driver's process is forked from.
+            wanted: the nodes that are asked for; None: all.
+        """
+        given = pickle.dumps({"config": self.config, "inputs": self.inputs})
+        arguments = {
+            "modules": [f"pipelines.{name}" for name in (*self.additional, self.pipeline)],
+            "given": base64.b64encode(given).decode(),
+            "wanted": None if wanted is None else [*wanted],
+        }
+        _, connection = plain.fork("plain", self.root, arguments)
+        with connection:
+            content = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        found = pickle.loads(content)
+        values = {node: shown(pickled) for node, pickled in found["values"].items()}
+        failed = {f"some: {found['error']}"} if found["error"] else set()
+        return Judgement(values, failed, found["build_error"])
+
+    def check_oracle(self, plain: Warm, judged: Judgement) -> None:
+        """What the oracle has said of the files is what Hamilton's driver says of them, too."""
+        driven = self.driven(plain)
+        assert bool(driven.error) == bool(judged.error), (driven.error, judged)
+        assert bool(driven.failed) == bool(judged.failed), (driven.failed, judged)
+        if judged.failed:
+            driven = self.driven(plain, judged.values)
+            assert not driven.failed
+        assert judged.error or driven.values == judged.values
 
     # -- frames -------------------------------------------------------------------------------
 

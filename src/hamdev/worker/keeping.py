@@ -15,7 +15,7 @@ from hamdev.content import content_digest, signature
 from hamdev.core.plan import PlannedNode
 from hamdev.messages import Summary
 from hamdev.pipeline.file_states import FileState, unobserved
-from hamdev.worker.memory import ON_DISK, Remembered
+from hamdev.worker.memory import GONE, Remembered
 from hamdev.worker.store import MISSING, Store
 
 _UNIQUE = b"#"
@@ -47,7 +47,8 @@ class Keeping:
         self._store = store
         self._slower_than_s = slower_than_s
         self._token_of = token_of
-        self._written: queue.SimpleQueue[tuple[str, Remembered] | threading.Event] = (
+        # The value itself, too: memory may give it up before it has been written.
+        self._written: queue.SimpleQueue[tuple[str, Remembered, Any] | threading.Event] = (
             queue.SimpleQueue()
         )
         threading.Thread(target=self._write, name="hamdev keeping", daemon=True).start()
@@ -65,7 +66,7 @@ class Keeping:
             return
         key = _key(node, remembered.inputs)
         if key is not None:
-            self._written.put((key, remembered))
+            self._written.put((key, remembered, remembered.value))
 
     def find(
         self, node: PlannedNode, tokens: Mapping[str, bytes | None], run: int, revision: int
@@ -82,7 +83,7 @@ class Keeping:
             if any(content_digest(path) != digest for path, digest in facts.files.items()):
                 return None
         return Remembered(
-            value=ON_DISK,
+            value=GONE,
             token=facts.token,
             has_fingerprint=True,
             version=node.version,
@@ -93,7 +94,7 @@ class Keeping:
             run=run,
             revision=revision,
             summary=msgspec.msgpack.decode(facts.summary, type=Summary),
-            key=key,
+            key=_value_key(key, facts.token),
             is_restored=True,
         )
 
@@ -131,14 +132,14 @@ class Keeping:
                 try:
                     self._write_one(*item)
                 except Exception:
-                    continue  # it will be computed again; nothing else depends on it
+                    pass  # it will be computed again; nothing else depends on it
+                del item  # or a large value would stay until the next one comes
 
-    def _write_one(self, key: str, remembered: Remembered) -> None:
-        value = remembered.value
-        if not self._store.put(key, value):
+    def _write_one(self, key: str, remembered: Remembered, value: Any) -> None:
+        value_key = _value_key(key, remembered.token)
+        # A node may change it meanwhile.
+        if not self._store.put(value_key, value, lambda: self._token_of(value) == remembered.token):
             return
-        if self._token_of(value) != remembered.token:
-            return  # a node changed it meanwhile; without its facts nobody finds it
         facts = _Facts(
             token=remembered.token,
             files={path: state.digest for path, state in remembered.files.items()},
@@ -147,7 +148,7 @@ class Keeping:
             summary=msgspec.msgpack.encode(remembered.summary),
         )
         if self._store.put(key + "fa", facts):
-            remembered.key = key
+            remembered.key = value_key
 
 
 def _key(node: PlannedNode, inputs: Mapping[str, bytes]) -> str | None:
@@ -157,3 +158,11 @@ def _key(node: PlannedNode, inputs: Mapping[str, bytes]) -> str | None:
             return None  # tells nothing to another process
         digest.update(f"\0{name}\0".encode() + inputs[name])
     return digest.hexdigest()
+
+
+def _value_key(key: str, token: bytes) -> str:
+    """Where the value itself is: facts never lead to another value than the one that they are of.
+
+    The same node with the same inputs may have several values, of what a file held at each time.
+    """
+    return hashlib.blake2b(f"{key} {token.hex()}".encode(), digest_size=20).hexdigest()

@@ -15,9 +15,8 @@ from hamdev.core.versions import Part
 from hamdev.messages import Summary
 from hamdev.pipeline.file_states import FileState
 
-_GONE: Any = object()
-ON_DISK: Any = object()
-"""Stands for a value that is kept on disk only."""
+GONE: Any = object()
+"""Stands for a value that is not in memory."""
 _numbers = itertools.count(1)
 _PROCESS = os.urandom(8)
 
@@ -66,12 +65,12 @@ class Remembered:
     @property
     def has_value(self) -> bool:
         """Whether the value itself is still to be had, in memory or on disk."""
-        return self.value is not _GONE
+        return self.is_in_memory or bool(self.key)
 
     @property
     def is_in_memory(self) -> bool:
         """Whether the value is at hand."""
-        return self.value is not _GONE and self.value is not ON_DISK
+        return self.value is not GONE
 
     def known(self) -> Known:
         """What the plan needs to know of it; looks at the files that the node read."""
@@ -157,7 +156,7 @@ class Memory:
                     break
                 if remembered.size == 0 or (pipeline, node) in asked_for:
                     continue
-                remembered.value = ON_DISK if remembered.key else _GONE
+                remembered.value = GONE
                 total -= remembered.size
                 given_up.append((pipeline, node))
             return given_up

@@ -56,9 +56,9 @@ class Protected:
         wrong: list[str] = []
         for name, takers in reuse.takers().items():
             remembered = memory.get(pipeline, name)
-            if remembered is None or not remembered.has_fingerprint or not remembered.has_value:
+            if remembered is None or not remembered.has_fingerprint:
                 continue
-            if reuse.is_intact(remembered):
+            if not remembered.is_in_memory or reuse.is_intact(remembered):
                 continue
             remembered.spoilt = f"its value was changed in place by {_either(takers)}"
             wrong.append(name)

@@ -18,7 +18,7 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -125,14 +125,13 @@ class Store:
         finally:
             os.close(descriptor)
 
-    def put(self, key: str, value: Any) -> Put:
+    def put(self, key: str, value: Any, is_unchanged: Callable[[], bool] = lambda: True) -> Put:
         """Store a value, and make room for it; what was stored under `key` is replaced.
-
-        The value must not change meanwhile.
 
         Args:
             key: 8 to 128 lower-case hex digits.
             value: anything that pickle takes.
+            is_unchanged: asked once all has been written, whether that is still the value.
 
         Returns:
             False with the reason if it could not be stored; nothing is left behind then.
@@ -148,6 +147,8 @@ class Store:
                 size = _write(descriptor, key, value, self.max_bytes)
             finally:
                 os.close(descriptor)
+            if not is_unchanged():
+                return Put(reason="it was changed while it was written")
             temporary.replace(file)
         except _TooLargeError:
             return Put(reason=f"it takes more than the {self.max_bytes} bytes there are for all")
