@@ -18,7 +18,8 @@ MODULES = ("base", "lib.low", "lib.high", "pipelines.more", "pipelines.main")
 NODE_MODULES = ("pipelines.more", "pipelines.main")
 _STYLES = ("from", "from as", "module", "alias", "package", "inside")
 _HELPERS = ("constant", "dict", "derived", "function", "default", "cached", "closure", "class")
-_MORE_HELPERS = ("subclass", "enum", "dataclass", "method user", "partial")
+_MORE_HELPERS = ("subclass", "enum", "dataclass", "method user", "partial", "loaded", "reader")
+_WITH_DATA = ("file", "loaded", "reader")
 _NODES = ("plain", "plain", "plain", "small", "when", "parameterize", "fields", "file", "input")
 _MORE_NODES = ("config", "inject", "pipe", "does", "record", "mutable", "tagged", "check")
 _EAGER = (
@@ -123,10 +124,12 @@ class EditedProject:
             uses = [self._some(wanted, module)]
         elif kind == "partial":
             uses = [self._some("function", module)]
-        elif kind in ("function", "cached", "closure", "class") and below:
+        elif kind in ("function", "cached", "reader", "closure", "class") and below:
             uses = random.sample(below, min(len(below), random.randint(0, 2)))
         item = self._new(kind, module)
         item.uses = uses
+        if kind in _WITH_DATA:
+            self.data[item.uid] = random.randint(1, 9)
         return item
 
     def _some(self, kind: str, module: str) -> Item:
@@ -201,6 +204,7 @@ class EditedProject:
             "from dataclasses import dataclass",
             "from enum import Enum",
             "from functools import lru_cache, partial",
+            "from pathlib import Path",
         }
         if module in NODE_MODULES:
             lines.add("from hamilton import function_modifiers as fm")
@@ -272,6 +276,13 @@ class EditedProject:
                 )
             case "cached":
                 return f"@lru_cache\ndef {name}(x):\n{doc}{inside}    return x + {total}"
+            case "loaded":
+                return f"{name} = {n} + int(Path('data/{item.uid}.txt').read_text())"
+            case "reader":
+                return (
+                    f"@lru_cache\ndef {name}(x):\n{doc}{inside}"
+                    f"    return x + {total} + int(Path('data', str({item.uid}) + '.txt').read_text())"
+                )
             case "closure":
                 return (
                     f"def {name}(x):\n{doc}{inside}    def inner(y):\n"
@@ -387,8 +398,6 @@ class EditedProject:
         """All that a node's own value depends on, except the values of its inputs."""
         item = self._owner(node)
         known: list[object] = [self._item_meaning(item)]
-        if item.kind == "file":
-            known.append(self.data[item.uid])
         if item.kind == "when":
             known.append(self.config["mode"])
         if item.kind == "input":
@@ -408,7 +417,7 @@ class EditedProject:
 
     def _item_meaning(self, item: Item) -> object:
         pad, item.pad = item.pad, 0
-        text = item.module, self._definition(item)
+        text = item.module, self._definition(item), self.data.get(item.uid)
         item.pad = pad
         return text, *(self._item_meaning(used) for used in item.uses)
 
@@ -571,7 +580,7 @@ def _expression(used: Item, name: str) -> str:
     match used.kind:
         case "dict":
             return f"{name}['k']"
-        case "function" | "default" | "cached" | "closure":
+        case "function" | "default" | "cached" | "closure" | "reader":
             return f"{name}(2)"
         case "class" | "subclass":
             return f"{name}().m(1)"
