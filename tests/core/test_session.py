@@ -818,6 +818,19 @@ def test_workers_that_cannot_start_are_a_problem_until_one_can(dev):
     assert dev.session.current_run == 1
 
 
+def test_one_spare_that_cannot_start_is_no_problem_of_the_pipelines(dev):
+    dev.configure(spec())
+    dev.ready()
+    dev.planned(1, "n")
+    dev.ended(1)
+    dev.handle(WorkerLost(2, "was killed by SIGKILL", by_kill=True))
+    assert dev.status().problems == []
+    dev.handle(WorkerLost(3, "was killed by SIGKILL", by_kill=True))
+    assert dev.status().problems[0].kind == "worker"
+    dev.ready(4)
+    assert dev.status().problems == []
+
+
 def test_the_spare_is_told_what_the_project_imports(dev):
     dev.configure(spec("a"), spec("b"))
     dev.ready()

@@ -735,12 +735,15 @@ class Session:
         if event.worker == self._starting:
             self._starting = None
             self._useless_workers += 1
-            self._worker_problem = Problem(
+            problem = Problem(
                 kind="worker",
                 message=f"a worker could not start: it {event.reason}. Trying again.",
             )
-            self._show_project_problems()
-            self._publish("worker.lost", problem=self._worker_problem)
+            # One spare that is lost while another worker serves is nobody's concern.
+            if self._worker is None or self._useless_workers > 1:
+                self._worker_problem = problem
+                self._show_project_problems()
+            self._publish("worker.lost", problem=problem)
         elif event.worker == self._spare:
             self._spare = None
             self._useless_workers += 1
