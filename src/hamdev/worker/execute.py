@@ -48,7 +48,7 @@ from hamdev.pipeline.sources import Source
 from hamdev.worker.channel import Channel
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.fingerprint_libraries import NoFingerprintError
-from hamdev.worker.garbage import uncollected
+from hamdev.worker.garbage import leave_out, uncollected
 from hamdev.worker.interruption import RunCancelled
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, unique_token
@@ -199,6 +199,8 @@ class Execution:
             self._report_loaded(command, self._known_files(name))
             problems.append(self._describe(command).load_problem(error))
             return None
+        if project.whole_because:
+            leave_out()  # nodes that run would pay for collections of all that was loaded
         if project.generation != self._generation:
             # Classes are other objects now, and values of the old ones would not fit them.
             self._generation = project.generation

@@ -15,10 +15,11 @@ from hamdev.core.references import Key
 from hamdev.core.versions import Difference
 from hamdev.messages import Because, Restored
 from hamdev.pipeline.node_versions import NodeVersions, explained
+from hamdev.worker.candidates import Candidates
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, Remembered, unique_token
-from hamdev.worker.reads import FileReads, FileState, candidate_paths
+from hamdev.worker.reads import FileReads, FileState
 from hamdev.worker.sizes import size_of
 from hamdev.worker.summary import summarize
 
@@ -80,6 +81,7 @@ class RunReuse:
             name: self._token(value)[0] for name, value in outside.items()
         }
         self._candidates: dict[str, frozenset[str]] = {}
+        self._files_named = Candidates()
         self.steps: dict[str, Step] = {}
         self._forced: Mapping[str, Because] = {}
         self._found: dict[str, Remembered] = {}
@@ -239,7 +241,7 @@ class RunReuse:
         """The node is about to run."""
         node = self._nodes[name]
         constants = [self._objects(key) for key in self._versions.covered(node)]
-        found = candidate_paths(node.callable, constants, inputs)
+        found = self._files_named.paths(node.callable, constants, inputs)
         self._candidates[name] = found
         self._reads.begin(name, found)
 
