@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 from hamdev.core.parsing import Parsed, parse
 from hamdev.core.readings import Readings, read_statements
@@ -242,13 +243,33 @@ class _Table:
         stars = [n for n, statement in enumerate(self._statements) if statement.star]
         immutable = self._immutable()
         table = {}
-        for name, numbers in self._owned.items():
+        for name, found in self._owned.items():
+            numbers = self._without_repeats(found)
             tokens = [order.get(n, b"") for n in numbers]
             # A name that a star import may bind as well means what came last.
             tokens += [str(sum(star < n for star in stars)).encode() for n in numbers if stars]
             extra = _hash(self._future, *tokens)
             table[name] = self._definition(name, numbers, extra, name in immutable)
         return table
+
+    def _without_repeats(self, numbers: list[int]) -> list[int]:
+        """The statements without imports that find what the same import has just found.
+
+        Anything that is executed between them may have changed what there is to import.
+        """
+        if len(numbers) == 1:
+            return numbers
+        kept = numbers[:1]
+        for last, number in pairwise(numbers):
+            statement = self._statements[number]
+            is_repeated = (
+                statement.label in ("Import", "ImportFrom")
+                and statement.digest == self._statements[last].digest
+                and not any(s.eager for s in self._statements[last + 1 : number])
+            )
+            if not is_repeated:
+                kept.append(number)
+        return kept
 
     def _definition(
         self, name: str, numbers: Sequence[int], extra: bytes, is_immutable: bool
