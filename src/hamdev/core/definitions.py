@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from hamdev.core.parsing import Parsed, parse
 from hamdev.core.readings import Readings, read_statements
-from hamdev.core.uses import CHANGE, DECORATE, STORE, TEXT, Statement, Target, Use
+from hamdev.core.uses import TEXT, Statement, Target, Use
 from hamdev.core.vocabulary import BUILTINS
 
 EFFECTS = "<effects>"
@@ -228,12 +228,7 @@ class _Table:
         self._events: dict[str, list[int]] = {}
         bound = {name for statement in statements for name in statement.binds}
         for number, statement in enumerate(statements):
-            changed = {
-                use.path[0]
-                for use in statement.uses
-                if use.how in (CHANGE, STORE, DECORATE) and not use.lazy and not use.module
-            } & bound
-            for name in sorted(statement.binds | changed):
+            for name in sorted(statement.binds | (statement.alters & bound)):
                 self._events.setdefault(name, []).append(number)
                 if name in statement.binds or not statement.binds:
                     self._owned.setdefault(name, []).append(number)
@@ -303,12 +298,7 @@ class _Table:
             if all(self._statements[n].immutable for n in numbers)
         }
         # A function may bind it to something else.
-        mutable = {
-            use.path[0]
-            for statement in self._statements
-            for use in statement.uses
-            if use.how == CHANGE and not use.module
-        } & needs.keys()
+        mutable = needs.keys() & {name for s in self._statements for name in s.rebinds}
         while True:
             new = {
                 name
