@@ -12,10 +12,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 from hamdev.core.parsing import Parsed, parse
 from hamdev.core.readings import Readings, read_statements
-from hamdev.core.uses import CHANGE, DECORATE, STORE, TEXT, Statement, Target, Use
+from hamdev.core.uses import TEXT, Statement, Target, Use
 from hamdev.core.vocabulary import BUILTINS
 
 EFFECTS = "<effects>"
@@ -227,12 +228,7 @@ class _Table:
         self._events: dict[str, list[int]] = {}
         bound = {name for statement in statements for name in statement.binds}
         for number, statement in enumerate(statements):
-            changed = {
-                use.path[0]
-                for use in statement.uses
-                if use.how in (CHANGE, STORE, DECORATE) and not use.lazy and not use.module
-            } & bound
-            for name in sorted(statement.binds | changed):
+            for name in sorted(statement.binds | (statement.alters & bound)):
                 self._events.setdefault(name, []).append(number)
                 if name in statement.binds or not statement.binds:
                     self._owned.setdefault(name, []).append(number)
@@ -242,13 +238,33 @@ class _Table:
         stars = [n for n, statement in enumerate(self._statements) if statement.star]
         immutable = self._immutable()
         table = {}
-        for name, numbers in self._owned.items():
+        for name, found in self._owned.items():
+            numbers = self._without_repeats(found)
             tokens = [order.get(n, b"") for n in numbers]
             # A name that a star import may bind as well means what came last.
             tokens += [str(sum(star < n for star in stars)).encode() for n in numbers if stars]
             extra = _hash(self._future, *tokens)
             table[name] = self._definition(name, numbers, extra, name in immutable)
         return table
+
+    def _without_repeats(self, numbers: list[int]) -> list[int]:
+        """The statements without imports that find what the same import has just found.
+
+        Anything that is executed between them may have changed what there is to import.
+        """
+        if len(numbers) == 1:
+            return numbers
+        kept = numbers[:1]
+        for last, number in pairwise(numbers):
+            statement = self._statements[number]
+            is_repeated = (
+                statement.label in ("Import", "ImportFrom")
+                and statement.digest == self._statements[last].digest
+                and not any(s.eager for s in self._statements[last + 1 : number])
+            )
+            if not is_repeated:
+                kept.append(number)
+        return kept
 
     def _definition(
         self, name: str, numbers: Sequence[int], extra: bytes, is_immutable: bool
@@ -282,12 +298,7 @@ class _Table:
             if all(self._statements[n].immutable for n in numbers)
         }
         # A function may bind it to something else.
-        mutable = {
-            use.path[0]
-            for statement in self._statements
-            for use in statement.uses
-            if use.how == CHANGE and not use.module
-        } & needs.keys()
+        mutable = needs.keys() & {name for s in self._statements for name in s.rebinds}
         while True:
             new = {
                 name

@@ -32,6 +32,7 @@ from hamdev.core.uses import (
     LOAD,
     PASS,
     RETURN,
+    STORE,
     TEXT,
     Statement,
     Target,
@@ -119,6 +120,8 @@ class StatementReader(ScopeReader):
             self._reads = max(self._reads, 1)
         if self._globals_named > self._globals_read:
             self._dynamic = True
+        own = [use for use in self._uses if not use.module]
+        altering = (CHANGE, STORE, DECORATE)
         fresh, immutable = (False, False) if opaque else freshness(node)
         return Statement(
             digest=digest_of(self._out),
@@ -130,6 +133,8 @@ class StatementReader(ScopeReader):
             loads=frozenset(self._loads),
             star=tuple(self._star),
             uses=frozenset(self._uses),
+            alters=frozenset(u.path[0] for u in own if u.how in altering and not u.lazy),
+            rebinds=frozenset(use.path[0] for use in own if use.how == CHANGE),
             eager=self._eager,
             effect=self._effect,
             late_effect=self._late_effect,

@@ -64,6 +64,8 @@ class Statement:
         loads: modules that imports here, wherever they stand, load.
         star: modules that it star-imports.
         uses: every global name that it refers to.
+        alters: names of its module whose objects it certainly changes as it is executed.
+        rebinds: names that it changes then or later, such as a function that has them as `global`.
         eager: it does more than define a function when it is executed.
         effect: executing it may change something outside the names of this module.
         late_effect: what a function in it does outside of the project when called: 1 if its calls
@@ -91,6 +93,8 @@ class Statement:
     loads: frozenset[str]
     star: tuple[str, ...]
     uses: frozenset[Use]
+    alters: frozenset[str]
+    rebinds: frozenset[str]
     eager: bool
     effect: bool
     late_effect: int

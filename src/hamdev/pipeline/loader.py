@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hamdev.core.definitions import Definitions
 from hamdev.core.references import Key
 from hamdev.core.versions import Codebase
 from hamdev.errors import ModuleMissingError
@@ -228,8 +229,11 @@ class Project:
                 self._step_back(before)
                 raise
             self._commit(before, modules, entries)
-            if reload == "patch":
-                self._commit_patch(entries)
+            try:
+                if reload == "patch":
+                    self._commit_patch(entries)
+            finally:
+                self._reloading.note_absent(self._sources)
 
     # -- patching -----------------------------------------------------------------------------
 
@@ -370,11 +374,17 @@ class Project:
             else:
                 self._finder.record(name, source)
                 changed[name] = source
-            definitions, layout = self._definer.read(name, source)
-            if self._reloading.scan(name, source, layout).dynamic:
+            definitions = self._read(name, source)
+            if self._reloading.scan(name, source).dynamic:
                 todo += self._modules
             todo += [load for _, load in definitions.loads]
         return reached, changed
+
+    def _read(self, name: str, source: Source) -> Definitions:
+        """What a module's text defines; what it imports is then known without another look."""
+        definitions, layout = self._definer.read(name, source)
+        self._reloading.scan(name, source, layout)
+        return definitions
 
     def _outside(self, sources: Mapping[str, Source]) -> dict[str, str]:
         names: set[str] = set()
@@ -413,7 +423,7 @@ class Project:
         else:
             # What functions import when they are called belongs to what they mean.
             sources = {**self._expected_sources(entries), **self._sources}
-            read = {name: self._definer.read(name, s)[0] for name, s in sources.items()}
+            read = {name: self._read(name, source) for name, source in sources.items()}
             self._codebase = Codebase(read, self._outside(sources))
             self._states = {}
             self._definer.keep(sources)
@@ -494,7 +504,7 @@ class Project:
             self._note_read(self._modules)
         known = {**self._sources, **self._finder.read}
         self._sources = {name: known[name] for name in self._modules if name in known}
-        self._reloading.note_absent(self._sources)
+        self._reloading.forget_absent()
         by_name = {module.__name__: module for module in modules}
         for entry in entries:
             if isinstance(entry, ModuleType) and by_name.get(entry.__name__, entry) is not entry:

@@ -60,6 +60,10 @@ class Reloading:
                 self._scans[key] = scan_imports(source.text, module, is_package)
         return self._scans[key]
 
+    def forget_absent(self) -> None:
+        """Another load is about to tell."""
+        self._absent = {}
+
     def note_absent(self, sources: Mapping[str, Source]) -> None:
         """Remember which imported names have no file yet: `try: import x` may find one later."""
         self._absent = {

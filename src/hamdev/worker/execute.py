@@ -47,10 +47,11 @@ from hamdev.pipeline.node_versions import NodeVersions
 from hamdev.pipeline.observe import Recalled
 from hamdev.pipeline.run_config import RunConfig
 from hamdev.pipeline.sources import Source
+from hamdev.worker.candidates import Candidates
 from hamdev.worker.channel import Channel
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.fingerprint_libraries import NoFingerprintError
-from hamdev.worker.garbage import uncollected
+from hamdev.worker.garbage import leave_out, uncollected
 from hamdev.worker.interruption import RunCancelled
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, unique_token
@@ -58,7 +59,7 @@ from hamdev.worker.output import CapturedOutput
 from hamdev.worker.places import Places, place_of
 from hamdev.worker.problems import Describe
 from hamdev.worker.protection import Protected
-from hamdev.worker.reads import FileReads, candidate_paths
+from hamdev.worker.reads import FileReads
 from hamdev.worker.reuse import PlanMade, RunReuse
 from hamdev.worker.store import Store
 
@@ -93,7 +94,7 @@ class Execution:
         self._output = output
         self.keeping = Keeping(store, keep_slower_than_s, self._token_of)
         self._reads = FileReads(self._is_code, manager.project.load_reads.note)
-        manager.project.load_reads.files_in = lambda values: candidate_paths(None, values, {})
+        manager.project.load_reads.files_in = lambda values: Candidates().paths(None, values, {})
         manager.project.token_of = lambda value: fingerprint(
             value, partial(_identity, manager.project)
         )
@@ -222,6 +223,8 @@ class Execution:
             self._report_loaded(command, {**self._reads.all_data(), **self._known_files(name)})
             problems.append(self._describe(command).load_problem(error))
             return None
+        if project.whole_because:
+            leave_out()  # nodes that run would pay for collections of all that was loaded
         if project.generation != self._generation:
             # Classes are other objects now, and values of the old ones would not fit them.
             self._generation = project.generation

@@ -29,6 +29,11 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def leave_out() -> None:
+    """Leave all that there is now out of collections until the next `settle`."""
+    gc.freeze()
+
+
 def settle() -> None:
     """Collect everything once, and leave out what is left from then on."""
     gc.unfreeze()
@@ -41,7 +46,7 @@ class Sweeps:
 
     def __init__(self) -> None:
         self._generation = 0
-        self._runs = 0
+        self._runs = _RUNS - 1  # the first run loads more than any other
 
     def note_run(self, generation: int) -> None:
         """A run has ended.

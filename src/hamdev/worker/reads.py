@@ -1,22 +1,19 @@
 """Which files a node reads and writes, as far as Python's audit events and plain paths tell.
 
 `open`, `sqlite3.connect` and directory listings raise audit events. Readers in C, C++ or Rust
-(polars, pyarrow, duckdb) do not, so a path-like input, constant or module constant of a node that
-names an existing file counts as read too, and so does a data file that the settings name if the
-kernel says that it was opened.
+(polars, pyarrow, duckdb) do not, so what `Candidates` finds counts as read too, and so does a data
+file that the settings name if the kernel says that it was opened.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FunctionType
 from typing import Any
 
 from hamdev.content import Signature, content_digest, signature
@@ -27,12 +24,7 @@ from hamdev.worker.data_opens import DataOpens
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
-_MAX_PATH = 1024
 _NOT_DATA = ("/dev/", "/proc/", "/sys/", "<")
-_MAX_JOINED = 2000
-_ASKING = frozenset({"exists", "isfile", "is_file", "isdir", "is_dir", "stat", "getmtime"})
-_PATH_LIKE = re.compile(r"[^\s:*?]*\w+\.\w{1,8}")
-_QUOTED = re.compile(r"""['"]([^'"\n]{1,1024})['"]""")
 
 
 @dataclass(slots=True)
@@ -183,7 +175,7 @@ class FileReads:
             path = "."
         if isinstance(path, int):
             return
-        text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # see `_file`
+        text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # not `resolve`: see `candidates`
         if text.startswith(self._ignored) or "__pycache__" in text or self._is_code(text):
             return
         if _is_special(text) or self._data.patterns.is_ignored(text):
@@ -210,75 +202,3 @@ def _is_special(path: str) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def candidate_paths(
-    function: Any, constants: Iterable[Any], inputs: Mapping[str, Any]
-) -> frozenset[str]:
-    """Files that a node may read, or ask for, without Python noticing.
-
-    They exist, or the code asks whether files do. A name beside that of a folder may be one in it.
-
-    Args:
-        function: the node's own function.
-        constants: what else its code refers to: module constants and helper functions.
-        inputs: its inputs' values.
-    """
-    texts: set[str] = set()
-    for value in (function, *constants, *inputs.values()):
-        _collect(value, texts)
-    asks = any(
-        isinstance(value, FunctionType) and not _ASKING.isdisjoint(_names(value.__code__))
-        for value in (function, *constants)
-    )
-    pieces = set(texts)
-    for text in texts:
-        if "'" in text or '"' in text:
-            pieces.update(_QUOTED.findall(text))
-    pieces = {piece for piece in pieces if 0 < len(piece) <= _MAX_PATH and "\0" not in piece}
-    found = {path for piece in pieces if (path := _file(piece, asks)) is not None}
-    folders = [piece for piece in pieces if piece.strip("./") and os.path.isdir(piece)]  # noqa: PTH112
-    if folders and len(folders) * len(pieces) <= _MAX_JOINED:
-        joined = (f"{folder}/{piece.lstrip('/')}" for folder in folders for piece in pieces)
-        found |= {path for piece in joined if (path := _file(piece, False)) is not None}
-    return frozenset(found)
-
-
-def _file(text: str, asks: bool) -> str | None:
-    if not ("." in text or "/" in text):
-        return None
-    # Not `resolve`: what the node opens is the link, and that may lead elsewhere tomorrow.
-    path = os.path.abspath(text)  # noqa: PTH100
-    # Not of `Path`, which raises if the text is too long for a name.
-    is_file = os.path.isfile(path)  # noqa: PTH113
-    return path if is_file or (asks and _PATH_LIKE.fullmatch(text)) else None
-
-
-def _names(code: CodeType) -> set[str]:
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= _names(constant)
-    return found
-
-
-def _collect(value: Any, texts: set[str]) -> None:
-    if isinstance(value, str):
-        texts.add(value)
-    elif isinstance(value, os.PathLike):
-        path = os.fspath(value)
-        texts.add(os.fsdecode(path))
-    elif isinstance(value, FunctionType):
-        _collect_code(value.__code__, texts)
-    elif isinstance(value, list | tuple) and len(value) <= 1000:
-        for item in value:
-            if isinstance(item, str | os.PathLike):
-                _collect(item, texts)
-
-
-def _collect_code(code: CodeType, texts: set[str]) -> None:
-    for constant in code.co_consts:
-        if isinstance(constant, str):
-            texts.add(constant)
-        elif isinstance(constant, CodeType):
-            _collect_code(constant, texts)

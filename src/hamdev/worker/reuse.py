@@ -16,10 +16,11 @@ from hamdev.core.versions import Difference
 from hamdev.messages import Because, Restored
 from hamdev.pipeline.file_states import FileState
 from hamdev.pipeline.node_versions import NodeVersions, explained
+from hamdev.worker.candidates import Candidates
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, Remembered, unique_token
-from hamdev.worker.reads import FileReads, candidate_paths
+from hamdev.worker.reads import FileReads
 from hamdev.worker.sizes import size_of
 from hamdev.worker.summary import summarize
 
@@ -85,6 +86,7 @@ class RunReuse:
         }
         self._candidates: dict[str, frozenset[str]] = {}
         self._covered: dict[str, set[Key]] = {}
+        self._files_named = Candidates()
         self.steps: dict[str, Step] = {}
         self._forced: Mapping[str, Because] = {}
         self._found: dict[str, Remembered] = {}
@@ -246,7 +248,7 @@ class RunReuse:
         node = self._nodes[name]
         covered = self._covered[name] = self._versions.covered(node)
         constants = [self._objects(key) for key in covered]
-        found = candidate_paths(node.callable, constants, inputs)
+        found = self._files_named.paths(node.callable, constants, inputs)
         self._candidates[name] = found
         self._reads.begin(name, found)
 
