@@ -266,6 +266,8 @@ class Soak:
     def _require_right(self) -> None:
         expected = self._project.expected()
         subscriber = self._fresh_subscriber()
+        if "cancel" in self._told:
+            subscriber.call("rerun", {}, _LIMIT_S)  # what is cancelled waits for a cause
         status = subscriber.call("sync", {"timeout": _LIMIT_S}, _LIMIT_S + 5)
         for name, pipeline in status["pipelines"].items():
             if pipeline["state"] != "idle" or pipeline["problems"]:

@@ -24,6 +24,7 @@ from hamdev.core.session import (
     FilesWritten,
     GraceOver,
     Look,
+    PipelinesConfigured,
     Publish,
     RerunAsked,
     SettingsProblemChanged,
@@ -895,3 +896,13 @@ def test_a_busy_worker_is_told_nothing(dev):
 def test_without_a_worker_nothing_is_anticipated(dev):
     dev.configure(spec())
     assert dev.handle(FilesWritten(["/p/a.py"])) == []
+
+
+def test_a_save_counts_though_the_first_run_was_dropped_before_anything_was_loaded(dev):
+    dev.handle(PipelinesConfigured([spec()], START, {"a": ["/p/a.py", "/p/a/__init__.py"]}))
+    dev.handle(ContentsSeen({"/p/a.py": "A", "/p/a/__init__.py": None}))
+    dev.handle(CancelAsked())
+    dev.ready()
+    assert dev.session.current_run is None
+    dev.handle(ContentsSeen({"/p/a.py": "A2"}))
+    assert dev.session.current_run is not None

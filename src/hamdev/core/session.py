@@ -310,6 +310,8 @@ class Session:
                 pipeline.spec = spec
                 changed.append(spec.name)
             self._pipelines[spec.name] = pipeline
+            if spec.name in changed:
+                pipeline.files |= frozenset(event.places.get(spec.name, ()))
         if changed or before or self.revision == 0:
             # The settings are content too: what they change must be told apart by its date.
             self._new_revision(event.cause.files)
@@ -324,6 +326,8 @@ class Session:
 
     def _take_in(self, contents: Contents, loaded_by: str | None = None) -> None:
         """Files hold this. Those who are built from a changed one run again, but `loaded_by`."""
+        for path in self._watched & contents.keys():
+            self._known.setdefault(path, contents[path])
         changed = {
             path
             for path, digest in contents.items()

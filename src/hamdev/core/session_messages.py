@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hamdev.messages import Cause, Command, Event, NodePlace, PipelineSpec, Problem, Report
@@ -15,10 +15,16 @@ Contents = Mapping[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class PipelinesConfigured:
-    """These are the pipelines to serve; those whose spec changed run again."""
+    """These are the pipelines to serve; those whose spec changed run again.
+
+    Attributes:
+        places: pipeline name → files that its modules may be in; until a worker has found out, it
+            is their changes that matter.
+    """
 
     specs: Sequence[PipelineSpec]
     cause: Cause
+    places: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

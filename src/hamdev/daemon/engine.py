@@ -20,6 +20,7 @@ from hamdev.config import (
     apply_options,
     parse_settings,
 )
+from hamdev.core.module_names import places
 from hamdev.core.session import (
     ContentsSeen,
     EndWorker,
@@ -318,7 +319,12 @@ class Engine:
     def _configure(self, cause: Cause) -> None:
         watch = self._settings.watch
         specs = [_spec(name, p, watch) for name, p in self._settings.pipelines.items()]
-        self.hand_in(PipelinesConfigured(specs, cause))
+        root, folder = str(self.project), watch.pipelines_dir
+        found = {
+            spec.name: [f for n in (*spec.additional, spec.name) for f in places(n, root, folder)]
+            for spec in specs
+        }
+        self.hand_in(PipelinesConfigured(specs, cause, found))
 
 
 class _Fetching:

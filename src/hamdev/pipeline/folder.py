@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from hamdev.core.module_names import attempted_names, candidate_files, package_of
+
 _SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__"})
 
 
@@ -25,7 +27,7 @@ class ProjectFolder:
     def __init__(self, root: Path, pipelines_dir: str) -> None:
         self.root = root.resolve()
         self.prefix = str(self.root).rstrip(os.sep) + os.sep
-        self._package = pipelines_dir.strip("/").replace("/", ".")
+        self._package = package_of(pipelines_dir)
         self._verdicts: dict[str, bool] = {}
 
     def owns(self, file: str | None) -> bool:
@@ -56,18 +58,11 @@ class ProjectFolder:
 
     def attempted_names(self, name: str) -> list[str]:
         """The module names to try for `name`, in order."""
-        return list(
-            dict.fromkeys(
-                candidate
-                for prefix in (f"{self._package}.", "")
-                for candidate in (prefix + name, prefix + name.replace("-", "_"))
-            )
-        )
+        return attempted_names(name, self._package)
 
     def candidate_files(self, module: str) -> list[str]:
         """The files below the folder that would make `module` importable."""
-        base = self.root.joinpath(*module.split("."))
-        return [f"{base}.py", str(base / "__init__.py")]
+        return candidate_files(module, str(self.root))
 
     def path_of(self, module: str) -> str | None:
         """The file, or for a namespace the folder, that there is for a module name."""
