@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import textwrap
 from typing import Any
 
@@ -536,3 +537,36 @@ def test_a_worker_that_is_killed_during_a_run(daemon: Daemon) -> None:
     (daemon.root / "go").unlink()
     require_fix(daemon, "killed")
     require_spare(daemon, client, workers)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no other system tells")
+@pytest.mark.parametrize("moment", ["idle", "running"])
+def test_a_worker_that_is_stopped_and_does_not_go_on(daemon: Daemon, moment: str) -> None:
+    name = f"stopped_{moment}"
+    daemon.serve(name, FIXED)
+    workers = daemon.workers()
+    client = daemon.subscriber()
+    if moment == "idle":
+        for worker in workers:  # which of them holds the values is of no interest
+            os.kill(worker, signal.SIGSTOP)
+        daemon.save(name, FIXED.replace("41", "51"))
+    else:
+        stopping = """
+            import os, signal
+            def base() -> int:
+                if not os.path.exists("stopped"):
+                    open("stopped", "w").close()
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                return 51
+            def total(base: int) -> int:
+                return base + 1
+        """
+        daemon.save(name, stopping)
+    lost = client.event("worker.lost")
+    assert "was stopped" in lost["problem"]["message"]
+    assert daemon.value("total") == 52
+    daemon.save(name, FIXED)
+    assert daemon.value("total") == 42
+    eventually(lambda: len(daemon.workers()) == 2, "a worker and a spare")
+    assert set(daemon.workers()) != set(workers)
+    client.await_workers(2 if moment == "idle" else 1)

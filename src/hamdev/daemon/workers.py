@@ -28,6 +28,8 @@ _CHUNK = 1 << 16
 # What a run may write to the worker's own descriptors and see shown; the rest is read and dropped.
 MAX_RAW_BYTES = 1024 * 1024
 _LAST_WORDS_S = 0.25
+# How long a worker may be stopped (SIGSTOP) before it is given up, at least; twice that at most.
+STOPPED_S = 1.0
 _KEPT_STDERR = 16 * 1024
 
 
@@ -155,6 +157,7 @@ class Workers:
         assert process.stderr is not None
         async with anyio.create_task_group() as talk:
             talk.start_soon(self._send, worker, stream)
+            talk.start_soon(self._end_if_stopped, worker, process.pid)
             async with anyio.create_task_group() as hear:
                 hear.start_soon(self._hear, worker, stream)
                 hear.start_soon(self._read_pipe, worker, process.stdout, "stdout")
@@ -164,6 +167,18 @@ class Workers:
                 _signal_group(process.pid, signal.SIGKILL)
                 hear.cancel_scope.deadline = anyio.current_time() + _LAST_WORDS_S
             talk.cancel_scope.cancel()
+
+    async def _end_if_stopped(self, worker: _Worker, pid: int) -> None:
+        """A process that was stopped and does not go on would keep its run for ever."""
+        was_stopped = False
+        while True:
+            await anyio.sleep(STOPPED_S)
+            is_stopped = _is_stopped(pid)
+            if is_stopped and was_stopped:
+                worker.was_stopped = True
+                _signal_group(pid, signal.SIGKILL)
+                return
+            was_stopped = is_stopped
 
     async def _send(self, worker: _Worker, stream: UNIXSocketStream) -> None:
         try:
@@ -224,6 +239,8 @@ class Workers:
         by_kill = returncode in (-signal.SIGKILL, -signal.SIGTERM) and worker.reason is None
         place = self._crash_place(worker) if returncode is not None and returncode < 0 else None
         reason = worker.reason or _reason(returncode)
+        if worker.was_stopped:
+            reason = "was stopped, did not go on, and was killed"
         if by_kill is False and (words := worker.last_words()) and not place:
             reason = f"{reason} ({words})"
         return WorkerLost(worker.number, reason, by_kill, place)
@@ -246,6 +263,7 @@ class _Worker:
         self.process: Process | None = None
         self.is_ended = False
         self.reason: str | None = None
+        self.was_stopped = False
         self.shown_bytes = 0
         self.stderr: deque[bytes] = deque()
         self._kept = 0
@@ -289,6 +307,15 @@ def _reason(returncode: int | None) -> str:
     except ValueError:
         name = f"signal {-returncode}"
     return f"was killed by {name}"
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped the process; not known elsewhere than on Linux."""
+    try:
+        # The name in parentheses may hold anything. A debugger's stop is "t", and its own affair.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    except (OSError, IndexError):
+        return False
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
