@@ -23,6 +23,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
     monkeypatch.setenv("XDG_CACHE_HOME", f"{folder}/cache")
     monkeypatch.setenv("HAMILTON_TELEMETRY_ENABLED", "false")
+    # Every daemon, and every run without one, would import pandas, polars and scikit-learn first.
+    monkeypatch.setenv("HAMILTON_AUTOLOAD_EXTENSIONS", "0")
     for name in ("HAMDEV_SOCKET", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
     try:

@@ -50,6 +50,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Shared]:
 
 
 @pytest.fixture
+def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of further daemons do not import every library that Hamilton has an extension for."""
+    monkeypatch.setenv("HAMILTON_AUTOLOAD_EXTENSIONS", "0")
+
+
+@pytest.fixture
 def daemon(shared: _Shared) -> Daemon:
     """A daemon with a worker and a spare; a test lets it serve pipelines of its own."""
     return shared.get()

@@ -147,13 +147,23 @@ class Client:
 class Daemon:
     """`hamdev watch` in a project's folder.
 
+    Args:
+        arguments: further ones of `watch`.
+        before: a command that runs it as its own arguments.
+
     Attributes:
         root: the project's folder.
         socket: its path.
         process: the daemon's process.
     """
 
-    def __init__(self, root: Path, runtime: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        runtime: Path,
+        arguments: Sequence[str] = (),
+        before: Sequence[str] = (),
+    ) -> None:
         self.root = root
         self.socket = runtime / "s"
         self.mark = uuid.uuid4().hex
@@ -165,7 +175,7 @@ class Daemon:
             _MARK: self.mark,
         }
         self.clients: list[Client] = []
-        self.command = [*_COMMAND, "--project", str(root), "watch", *arguments]
+        self.command = [*before, *_COMMAND, "--project", str(root), "watch", *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command,

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from real_daemon import LIMIT_S, Daemon, eventually, running, runtime_folder
 
+pytestmark = pytest.mark.usefixtures("quick_start")
+
 ENDLESS = "def one() -> int:\n    while True:\n        pass\n"
 
 

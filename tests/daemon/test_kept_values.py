@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from real_daemon import LIMIT_S, Daemon, eventually, runtime_folder
+
+pytestmark = pytest.mark.usefixtures("quick_start")
 
 # Every value counts as slow.
 SETTINGS = "[memory]\nkeep_slower_than_ms = 0\n\n[pipelines.main]\n"

@@ -209,3 +209,15 @@ def test_a_broken_module_that_only_a_function_imports_leaves_the_others_alone(
     project.write("late.py", "N = 2\n")
     worker.check(worker.run())
     assert worker.value("a") == 2
+
+
+def test_a_definition_that_globals_replaces_is_not_executed_alone(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    text = "def f():\n    return 1\nglobals()['f'] = lambda: 2\n"
+    project.write("b.py", text)
+    project.file("main").write_text("from b import f\ndef seen() -> int:\n    return f()\n")
+    worker.check(worker.run())
+    project.write("b.py", "def g(): ...\n" + text)
+    worker.check(worker.run())
+    assert worker.value("seen") == 2

@@ -301,6 +301,8 @@ def _compare(
     if EFFECTS in stale:
         raise NotPatchableError(f"a statement of {name!r} with effects sees what has changed")
     removed = known.versions.keys() - new.versions.keys()
+    if (stale or removed) and patch.codebase.modules[name].dynamic:
+        raise NotPatchableError(f"{name!r} may bind names that are not written in it")
     for star in patch.codebase.modules[name].stars:
         doubtful = removed | {
             n for n in stale if known.layout.may_be_starred(n) or new.layout.may_be_starred(n)
