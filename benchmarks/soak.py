@@ -183,7 +183,8 @@ class Soak:
 
     def _do(self, fault: Callable[[], None]) -> None:
         self._count(fault.__name__.strip("_").replace("_", " "))
-        with suppress(psutil.Error, OSError, Refusal):
+        # There may be no process to do it to.
+        with suppress(psutil.Error, OSError, Refusal, IndexError):
             fault()
 
     def _count(self, what: str) -> None:
