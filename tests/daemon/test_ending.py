@@ -114,6 +114,51 @@ def test_a_second_daemon_is_refused_and_a_killed_one_is_recovered(root: Path) ->
             again.dispose()
 
 
+def test_what_user_code_started_ends_with_a_daemon_that_is_killed(root: Path) -> None:
+    text = """
+        import os, signal, subprocess, time
+        def one() -> int:
+            if os.fork() == 0:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                while True:
+                    time.sleep(1000)
+            subprocess.Popen(["sleep", "1000"])
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return 1
+    """
+    with runtime_folder() as runtime:
+        daemon = Daemon(root, runtime)
+        try:
+            assert daemon.value("one") == 1
+            daemon.save("first", text)
+            eventually(lambda: "sleep" in [p.name() for p in daemon.processes()], "the child")
+            daemon.process.kill()
+            daemon.process.wait(LIMIT_S)
+            eventually(lambda: not daemon.processes(), "the end of what user code started")
+        finally:
+            for process in daemon.processes():
+                process.kill()
+
+
+def test_user_code_may_wait_for_all_its_children(daemon: Daemon) -> None:
+    text = """
+        import os
+        def children() -> int:
+            for _ in range(3):
+                if os.fork() == 0:
+                    os._exit(0)
+            ended = 0
+            while True:
+                try:
+                    os.wait()
+                except ChildProcessError:
+                    return ended
+                ended += 1
+    """
+    daemon.serve("waiting", text)
+    assert daemon.value("children") == 3
+
+
 def test_two_starts_at_once_leave_one_daemon(root: Path) -> None:
     with runtime_folder() as runtime:
         daemons = [Daemon(root, runtime), Daemon(root, runtime)]

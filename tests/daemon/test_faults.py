@@ -490,7 +490,8 @@ def test_a_node_that_does_odd_things(daemon: Daemon, fault: str) -> None:
     require_fix(daemon, name)
     client.event("run.finished", outcome="ok")
     assert daemon.workers() == workers
-    eventually(lambda: len(daemon.processes()) == 3, "the end of forked children")
+    # The daemon, a worker and a spare, and the guards of these two.
+    eventually(lambda: len(daemon.processes()) == 5, "the end of forked children")
 
 
 def test_idle_workers_that_are_killed(daemon: Daemon) -> None:

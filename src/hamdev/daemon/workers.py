@@ -117,11 +117,13 @@ class Workers:
     @contextlib.asynccontextmanager
     async def _process(self, worker: _Worker) -> AsyncIterator[tuple[Process, UNIXSocketStream]]:
         ours, theirs = socket.socketpair()
+        guard, held = os.pipe()
         with contextlib.ExitStack() as stack:
             stack.callback(ours.close)
-            with theirs:
+            stack.callback(os.close, held)
+            with theirs, os.fdopen(guard):
                 command = [sys.executable, "-P", "-m", "hamdev.worker"]
-                command += ["--descriptor", str(theirs.fileno())]
+                command += ["--descriptor", str(theirs.fileno()), "--guard", str(guard)]
                 command += ["--pipelines-dir", self.pipelines_dir]
                 command += ["--keep-in", str(kept_values_folder(self._project))]
                 command += ["--max-bytes", str(self._memory.max_bytes)]
@@ -132,7 +134,7 @@ class Workers:
                     stdin=subprocess.DEVNULL,
                     cwd=self._project,
                     start_new_session=True,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[theirs.fileno(), guard],
                 )
             worker.process = process
             self._log.debug("worker started", worker=worker.number, pid=process.pid)
@@ -142,6 +144,7 @@ class Workers:
             try:
                 yield process, stream
             finally:
+                os.close(held)
                 # Whatever it started and left behind is in its group; a vanished group is fine.
                 _signal_group(process.pid, signal.SIGKILL)
                 with anyio.CancelScope(shield=True):

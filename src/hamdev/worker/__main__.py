@@ -24,6 +24,7 @@ from pathlib import Path
 from hamdev.messages import Anticipate, Cancel, Fetch, Interrupted, Limit, Preload, Ready, Run
 from hamdev.worker.channel import Channel
 from hamdev.worker.garbage import IDLE_S, settle
+from hamdev.worker.guard import end_with_parent, start_guard
 
 _Queued = Run | Preload | Anticipate | Limit
 
@@ -32,13 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve the daemon at the other end of the given descriptor until it goes."""
     parser = argparse.ArgumentParser(prog="python -m hamdev.worker")
     parser.add_argument("--descriptor", type=int, required=True)
+    parser.add_argument("--guard", type=int)
     parser.add_argument("--pipelines-dir", required=True)
     parser.add_argument("--keep-in", type=Path, required=True)
     parser.add_argument("--max-bytes", type=int, required=True)
     parser.add_argument("--keep-slower-than-ms", type=int, required=True)
     parser.add_argument("--disk-max-bytes", type=int, required=True)
     options = parser.parse_args(arguments)
-    _end_with_parent()
+    if options.guard is not None:
+        start_guard(options.guard)
+    end_with_parent()
     # A crash in C code then says on stderr, which the daemon reads, where it happened.
     faulthandler.enable(file=2, all_threads=False)
     channel = Channel(options.descriptor)
@@ -175,21 +179,6 @@ def _preload(modules: Sequence[str]) -> None:
         except BaseException:
             continue  # the run that needs it will say what is wrong
     settle()
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process with its parent, where it can.
-
-    The reader thread does so too, but cannot run while C code holds the interpreter's lock.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    # If it has died already, the reader thread will see it. Whether the parent is process 1 says
-    # nothing: in a container the daemon itself may be.
 
 
 if __name__ == "__main__":
