@@ -46,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # A crash in C code then says on stderr, which the daemon reads, where it happened.
     faulthandler.enable(file=2, all_threads=False)
     channel = Channel(options.descriptor)
-    Worker(channel, options).serve()
+    try:
+        worker = Worker(channel, options)
+    except Exception as error:
+        sys.exit(_explained(error))
+    worker.serve()
 
 
 class Worker:
@@ -170,6 +174,19 @@ class Worker:
 
         while True:
             self._channel.send(fetched(self._fetches.get(), self._memory, self._execution.keeping))
+
+
+def _explained(error: Exception) -> str:
+    """Why nothing can be run in this environment; it is most often a library that is broken."""
+    place = ""
+    if (traceback := error.__traceback__) is not None:
+        while traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        place = f" in {traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
+    return (
+        f"{type(error).__name__}: {error}{place}. "
+        f"Way out: mend it until {sys.executable} -c 'import hamilton.async_driver' works"
+    )
 
 
 def _preload(modules: Sequence[str]) -> None:
