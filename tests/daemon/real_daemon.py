@@ -19,7 +19,7 @@ import tempfile
 import textwrap
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,13 @@ class Daemon:
         process: the daemon's process.
     """
 
-    def __init__(self, root: Path, runtime: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        runtime: Path,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.root = root
         self.socket = runtime / "s"
         self.mark = uuid.uuid4().hex
@@ -162,6 +168,7 @@ class Daemon:
             **{k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "HAMDEV"))},
             "HAMDEV_SOCKET": str(self.socket),
             _MARK: self.mark,
+            **(environment or {}),
         }
         self.clients: list[Client] = []
         self.command = [*_COMMAND, "--project", str(root), "watch", *arguments]
@@ -316,10 +323,12 @@ def runtime_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running(root: Path, *arguments: str) -> Iterator[Daemon]:
+def running(
+    root: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
     """A daemon in `root`; at the end of the block it is ended, and nothing of it is left."""
     with runtime_folder() as runtime:
-        daemon = Daemon(root, runtime, arguments)
+        daemon = Daemon(root, runtime, arguments, environment)
         try:
             yield daemon
         finally:

@@ -234,6 +234,35 @@ async def test_links(way, tmp_path):
         await watched.seen.wait_for(link, "other")
 
 
+async def test_a_file_of_several_names_changes_under_all_of_them_at_once(tmp_path):
+    async with watching(tmp_path) as watched:
+        file = write(tmp_path / "real" / "a.py", "1")
+        links = [tmp_path / "b.py", tmp_path / "c.py"]
+        for link in links:
+            link.symlink_to(file)
+        await watched.watch(file, *links)
+        watched.seen.batches.clear()
+        write(file, "2")
+        await watched.seen.wait_for(links[0], "2")
+        assert watched.seen.batches == [{str(path): digest("2") for path in (file, *links)}]
+
+
+async def test_the_new_target_of_a_link_is_heard_at_once(tmp_path):
+    async with watching(tmp_path) as watched:
+        link = tmp_path / "a.py"
+        for number in range(2):
+            write(tmp_path / f"target{number}" / "t.py", f"{number}")
+        link.symlink_to(tmp_path / "target0" / "t.py")
+        await watched.watch(link)
+        link.unlink()
+        link.symlink_to(tmp_path / "target1" / "t.py")
+        await watched.seen.wait_for(link, "1")
+        # Nobody looks, and the sweep is far away.
+        write(tmp_path / "target1" / "t.py", "new")
+        await watched.seen.wait_for(link, "new")
+        assert str(tmp_path / "target0") not in watched.watcher._folders
+
+
 async def test_a_pipe_has_no_content_and_a_folder_has_names(way, tmp_path):
     async with watching(tmp_path, **way) as watched:
         pipe, folder = watched.folder / "pipe", watched.folder / "folder"

@@ -37,6 +37,9 @@ _JUDGED_EARLY = 4
 # Too much happens in these, and nobody edits what is in them; the sweep is enough.
 _NEVER_WATCHED = frozenset({".venv", "node_modules", ".git"})
 
+# Real paths, and the files that lead to them.
+Targets = dict[str, frozenset[str]]
+
 
 class Watcher:
     """Compares known files with the disk, prompted by events and by a regular sweep.
@@ -80,8 +83,9 @@ class Watcher:
         self._stats: dict[str, Stat | None] = {}
         # Stat data of pending files when they were last noticed.
         self._noticed_as: dict[str, Stat | None] = {}
-        # Where events on a file come from: its real path, if that is another one, → the file.
-        self._targets: dict[str, str] = {}
+        # Where events on a file come from: its real path, if that is another one, → all such files.
+        self._targets: Targets = {}
+        self._parents: frozenset[str] = frozenset()
         # Those of the known paths that are folders, of which the names are the content.
         self._listed: frozenset[str] = frozenset()
         self._folders: dict[str, tuple[int, int]] = {}
@@ -135,6 +139,7 @@ class Watcher:
             self._forget(gone)
         new = self._files - before
         self._find_targets(new)
+        self._find_parents()
         self._choose_folders()
         self.notice(new)
 
@@ -151,7 +156,7 @@ class Watcher:
         for memory in memories:
             for file in files:
                 memory.pop(file, None)
-        self._targets = {real: f for real, f in self._targets.items() if f in self._files}
+        self._targets = _without(self._targets, files)
         self._listed &= self._files
         self._wake_lookers()
 
@@ -193,11 +198,19 @@ class Watcher:
         self._handed_in.set()
         self._handed_in = anyio.Event()
 
-    def _find_targets(self, files: Iterable[str]) -> None:
+    def _find_targets(self, files: frozenset[str]) -> bool:
+        """Where these files really are; whether that has changed."""
+        before, targets = self._targets, _without(self._targets, files)
         for file in files:
             real = os.path.realpath(file)
             if real != file:
-                self._targets[real] = file
+                targets[real] = targets.get(real, frozenset()) | {file}
+        self._targets = targets
+        return targets != before
+
+    def _find_parents(self) -> None:
+        paths = (*self._files, *self._targets)
+        self._parents = frozenset(os.path.dirname(path) for path in paths)
 
     def _choose_folders(self) -> None:
         """Watch the folder of each file, or the nearest one above it that exists.
@@ -206,8 +219,7 @@ class Watcher:
         """
         folders: dict[str, tuple[int, int]] = {}
         awaited = set()
-        parents = {os.path.dirname(path) for path in (*self._files, *self._targets)}
-        for folder in filter(self._is_watched, parents | self._listed):
+        for folder in filter(self._is_watched, self._parents | self._listed):
             while (identity := _folder_identity(folder)) is None:
                 awaited.add(folder)
                 folder = os.path.dirname(folder)
@@ -289,7 +301,7 @@ class Watcher:
             self._sweep_now.set()
 
     def _take_written(self, paths: Iterable[str]) -> None:
-        files = [self._targets.get(path, path) for path in paths]
+        files = {file for path in paths for file in (path, *self._targets.get(path, ()))}
         if self._on_written is not None and (known := self._files.intersection(files)):
             self._on_written(sorted(known))
             if len(known) <= _JUDGED_EARLY:
@@ -298,10 +310,8 @@ class Watcher:
     def _take(self, paths: Iterable[str]) -> None:
         hinted = []
         for path in paths:
-            if path in self._files:
-                hinted.append(path)
-            elif path in self._targets:
-                hinted.append(self._targets[path])
+            if path in self._files or path in self._targets:
+                hinted += [path, *self._targets.get(path, ())]
             elif self._listed and os.path.dirname(path) in self._listed:
                 hinted.append(os.path.dirname(path))
             elif path in self._awaited:
@@ -349,7 +359,7 @@ class Watcher:
     def _is_git_busy(self, files: frozenset[str], now: float) -> bool:
         written = self._settle.quiet_since()
         assert written is not None
-        places = [*files, *(real for real, file in self._targets.items() if file in files)]
+        places = [*files, *(real for real, of in self._targets.items() if of & files)]
         is_busy = self._git.is_busy(places, written, now, time.time())
         if is_busy and not self._waits_for_git:
             self._log.debug("waiting for git", files=sorted(files))
@@ -381,7 +391,9 @@ class Watcher:
         # Hints that came while it was read want it to be read again.
         self.notice([file for file in taken if self._last_hint[file] != hints[file]])
         if taken:
-            self._find_targets(taken)
+            if self._find_targets(taken):
+                self._find_parents()
+                self._choose_folders()
             self._find_listed(taken)
             self._on_contents({file: sights[file].digest for file in sorted(taken)})
             self._wake_lookers()
@@ -422,6 +434,10 @@ class Watcher:
 _NO_PROOF = (-1,)
 # watchfiles is told so where the system's events do not tell everything, as on network shares.
 _POLLS = bool(os.environ.get("WATCHFILES_FORCE_POLLING"))
+
+
+def _without(targets: Targets, files: frozenset[str]) -> Targets:
+    return {real: left for real, of in targets.items() if (left := of - files)}
 
 
 def _folder_identity(folder: str) -> tuple[int, int] | None:
