@@ -331,6 +331,21 @@ async def test_the_files_of_a_checkout_are_one_change(tmp_path):
         assert new[0] == {str(file): digest("2") for file in files}
 
 
+async def test_files_of_a_checkout_that_the_sweep_came_too_early_for_are_of_the_same_change(
+    tmp_path,
+):
+    files = [write(tmp_path / f"f{number}.py", "1") for number in range(2)]
+    async with watching(tmp_path, settle_s=0.3, uses_events=False) as watched:
+        await watched.watch(*files)
+        watched.seen.batches.clear()
+        async with anyio.create_task_group() as tasks:
+            write(files[0], "2")
+            tasks.start_soon(watched.watcher.look)
+            await anyio.wait_all_tasks_blocked()
+            write(files[1], "2")
+        assert watched.seen.batches[0] == {str(file): digest("2") for file in files}
+
+
 async def test_a_slow_writer_is_one_change(tmp_path):
     file = write(tmp_path / "a.py", "")
     chunks = ["x" * 100 for _ in range(20)]

@@ -97,6 +97,7 @@ class Watcher:
         self._handed_in = anyio.Event()
         self._unwatched = ""
         self._waits_for_git = False
+        self._swept_in = False
         self._stop = anyio.Event()
         self._folders_changed = anyio.Event()
         self._sweep_now = anyio.Event()
@@ -345,7 +346,11 @@ class Watcher:
         files = self._settle.due(now)
         if files and self._is_git_busy(files, now):
             return LOOK_AGAIN_S
-        if files:
+        if files and self._swept_in:
+            # What was swept in had no event, and neither may what has changed since.
+            self._swept_in = False
+            self._sweep()
+        elif files:
             await self._hand_in(files)
         return 0.0
 
@@ -422,13 +427,13 @@ class Watcher:
 
     def _sweep(self) -> None:
         pending = self._settle.pending
-        self.notice(
-            [
-                file
-                for file in self._files
-                if file not in pending and self._stats.get(file, _NO_PROOF) != stat_of(file)
-            ]
-        )
+        found = [
+            file
+            for file in self._files
+            if file not in pending and self._stats.get(file, _NO_PROOF) != stat_of(file)
+        ]
+        self._swept_in |= bool(found)
+        self.notice(found)
 
 
 _NO_PROOF = (-1,)
