@@ -34,6 +34,18 @@ def content_digest(path: str) -> str | None:
         return None
 
 
+def small_content(path: str, max_bytes: int) -> bytes | None:
+    """A file's content; None if there is no file, or a larger one."""
+    try:
+        with open(path, "rb", opener=_opener) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
+            content = file.read(max_bytes + 1)
+    except (OSError, ValueError):
+        return None
+    return content if len(content) <= max_bytes else None
+
+
 def signature(path: str) -> Signature | None:
     """What `stat` tells of a path: as long as it stays the same, so does the content.
 

@@ -18,6 +18,7 @@ from session_driver import (
 )
 
 from hamdev.core.session import (
+    EMPTY,
     CancelAsked,
     ContentsSeen,
     EndWorker,
@@ -239,6 +240,79 @@ def test_a_load_that_reads_newer_content_is_the_run_of_that_revision(dev):
     assert dev.events("run.finished")[-1].revision == 3
     assert dev.status().nodes["n"].revision == 3
     assert dev.status().revision == 3
+
+
+def test_a_load_that_fails_on_what_may_be_half_written_tells_nobody_and_waits(dev):
+    dev.served(a="A", b="B")
+    dev.seen(a="A2")
+    dev.loaded(2, a="A2", b="half")
+    dev.ended(2, "failed", load_problems=[problem(kind="syntax")])
+    assert dev.outcomes() == [(2, "superseded")]
+    assert dev.events("load.failed") == []
+    assert dev.status().problems == []
+    assert [r.run for r in dev.runs_told()] == [2]
+    assert not dev.session.is_quiet
+    dev.seen(b="B2")
+    assert [r.run for r in dev.runs_told()] == [2, 3]
+    dev.whole_run(3, a="A2", b="B2")
+    assert dev.session.is_quiet
+    assert dev.events("run.started")[-1].cause.files == ["/p/a.py", "/p/b.py"]
+
+
+def test_what_is_broken_for_good_is_told_once_it_has_settled(dev):
+    dev.served(a="A", b="B")
+    dev.seen(a="A2")
+    for run in (2, 3):
+        dev.loaded(run, a="A2", b="broken")
+        dev.ended(run, "failed", load_problems=[problem(kind="syntax")])
+        dev.seen(b="broken")
+    assert dev.outcomes() == [(2, "superseded"), (3, "failed")]
+    assert len(dev.events("load.failed")) == 1
+    assert dev.session.is_quiet
+
+
+def test_what_has_settled_during_the_load_is_not_waited_for(dev):
+    dev.served(a="A", b="B")
+    dev.seen(a="A2")
+    dev.loaded(2, a="A2", b="broken")
+    dev.seen(b="broken")
+    dev.ended(2, "failed", load_problems=[problem(kind="syntax")])
+    assert dev.outcomes() == [(2, "failed")]
+    assert dev.session.is_quiet
+
+
+def test_a_file_that_a_load_finds_empty_is_waited_for(dev):
+    dev.served(a="A", b="B")
+    dev.seen(a="A2")
+    out = dev.loaded(2, a="A2", b=EMPTY)
+    assert Tell(1, Cancel(run=2)) in out
+    dev.ended(2, "cancelled")
+    assert [r.run for r in dev.runs_told()] == [2]
+    dev.seen(b="B2")
+    assert [r.run for r in dev.runs_told()] == [2, 3]
+
+
+def test_other_pipelines_wait_for_what_is_half_written_too(dev):
+    dev.served("a", "b", a="A", common="C")
+    dev.handle(RerunAsked(["b"], ASKED))
+    dev.loaded(3, a="A", common="half")
+    dev.ended(3, "failed", load_problems=[problem(kind="syntax")])
+    assert [r.run for r in dev.runs_told()] == [3]
+    dev.seen(common="C2")
+    dev.whole_run(4, a="A", common="C2")
+    dev.whole_run(5, a="A", common="C2")
+    assert dev.session.is_quiet
+
+
+def test_code_that_breaks_a_module_whenever_it_is_loaded_does_not_run_for_ever(dev):
+    dev.served(a="A", b="B")
+    dev.handle(RerunAsked(["a"], ASKED))
+    for run in range(2, 6):
+        dev.loaded(run, a="A", b=f"broken {run}")
+        dev.ended(run, "failed", load_problems=[problem(kind="syntax")])
+        dev.seen(b=f"broken {run}")
+    assert dev.session.is_quiet
+    assert [outcome for _, outcome in dev.outcomes()] == ["superseded"] * 3 + ["failed"]
 
 
 def test_newer_content_reaches_the_other_pipelines_that_know_the_file(dev):

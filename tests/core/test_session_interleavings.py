@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from session_driver import ASKED, PLACE, READY, SETTINGS, START, spec
 
 from hamdev.core.session import (
+    EMPTY,
     CancelAsked,
     ContentsSeen,
     EndWorker,
@@ -47,6 +48,7 @@ from hamdev.messages import (
     Planned,
     PlanStep,
     Preload,
+    Problem,
     Report,
     Run,
     RunEnded,
@@ -58,7 +60,7 @@ FILES = ("a", "b", "common", "helper")
 NAMES = ("a", "b")
 # A pipeline reads its own file and `common`; if its own file says so, `helper` too.
 USES_HELPER = "with helper"
-CONTENTS = st.sampled_from(["1", "2", USES_HELPER, USES_HELPER + " again", None])
+CONTENTS = st.sampled_from(["1", "2", USES_HELPER, USES_HELPER + " again", EMPTY, None])
 
 
 def uses_helper(content: str | None) -> bool:
@@ -289,7 +291,8 @@ class World(RuleBasedStateMachine):
                     self.runs[run].read = dict(going.read)
                     report = Loaded(run=run, files=dict(going.read), third_party=["numpy"])
             case "plan" if None in going.read.values():
-                report = RunEnded(run=run, outcome="failed", ms=1.0)
+                missing = Problem(kind="import", message="no such module")
+                report = RunEnded(run=run, outcome="failed", ms=1.0, load_problems=[missing])
                 worker.going = None
             case "plan":
                 report = Planned(

@@ -19,7 +19,7 @@ import tempfile
 import textwrap
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,7 @@ class Daemon:
         runtime: Path,
         arguments: Sequence[str] = (),
         before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root
         self.socket = runtime / "s"
@@ -173,6 +174,7 @@ class Daemon:
             "HAMDEV_SOCKET": str(self.socket),
             "XDG_CACHE_HOME": str(runtime / "cache"),  # where slow values are kept
             _MARK: self.mark,
+            **(environment or {}),
         }
         self.clients: list[Client] = []
         self.command = [*before, *_COMMAND, "--project", str(root), "watch", *arguments]
@@ -327,10 +329,12 @@ def runtime_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running(root: Path, *arguments: str) -> Iterator[Daemon]:
+def running(
+    root: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
     """A daemon in `root`; at the end of the block it is ended, and nothing of it is left."""
     with runtime_folder() as runtime:
-        daemon = Daemon(root, runtime, arguments)
+        daemon = Daemon(root, runtime, arguments, environment=environment)
         try:
             yield daemon
         finally:

@@ -21,6 +21,7 @@ LIMIT_S = 10.0
 class Events:
     def __init__(self) -> None:
         self.all: list[Noticed] = []
+        self.refused: dict[str, OSError] = {}
         self._arrived = anyio.Event()
 
     def take(self, noticed: Noticed) -> None:
@@ -38,7 +39,8 @@ class Events:
 async def following(*folders: Path) -> AsyncIterator[Events]:
     events, stop = Events(), anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(inotify.follow, [str(f) for f in folders], events.take, stop)
+        paths = [str(folder) for folder in folders]
+        tasks.start_soon(inotify.follow, paths, events.take, stop, events.refused.update)
         await anyio.wait_all_tasks_blocked()
         yield events
         stop.set()
@@ -81,9 +83,13 @@ async def test_a_folder_by_two_names(tmp_path):
         await events.wait_for(lambda noticed: str(link / "a.py") in noticed.written)
 
 
-async def test_what_cannot_be_watched_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        await inotify.follow([str(tmp_path / "absent")], lambda noticed: None, anyio.Event())
+async def test_a_folder_that_cannot_be_watched_costs_the_others_nothing(tmp_path):
+    absent = tmp_path / "absent"
+    async with following(absent, tmp_path) as events:
+        assert [type(error) for error in events.refused.values()] == [FileNotFoundError]
+        assert events.refused.keys() == {str(absent)}
+        (tmp_path / "a.py").write_text("")
+        await events.wait_for(lambda noticed: str(tmp_path / "a.py") in noticed.written)
 
 
 def test_events_that_were_dropped():

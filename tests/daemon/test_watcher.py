@@ -16,6 +16,7 @@ import anyio
 import pytest
 import structlog
 
+from hamdev.content import MAX_HASHED_BYTES, content_digest
 from hamdev.daemon.watcher import Watcher
 
 LIMIT_S = 15.0
@@ -34,7 +35,21 @@ class Seen:
     def __init__(self) -> None:
         self.contents: dict[str, str | None] = {}
         self.batches: list[dict[str, str | None]] = []
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
         self._arrived = anyio.Event()
+
+    def take_line(self, logger: Any, method: str, line: dict[str, Any]) -> dict[str, Any]:
+        self.lines.append(line["event"])
+        self._arrived.set()
+        self._arrived = anyio.Event()
+        raise structlog.DropEvent
+
+    async def wait_for_line(self, text: str) -> None:
+        with anyio.fail_after(LIMIT_S):
+            while text not in self.lines:
+                await self._arrived.wait()
+        self.lines.clear()
 
     def take(self, contents: dict[str, str | None]) -> None:
         self.batches.append(contents)
@@ -43,7 +58,9 @@ class Seen:
         self._arrived = anyio.Event()
 
     async def wait_for(self, file: Path, content: str | bytes | None) -> None:
-        wanted = digest(content)
+        await self.wait_for_digest(file, digest(content))
+
+    async def wait_for_digest(self, file: Path, wanted: str | None) -> None:
         with anyio.fail_after(LIMIT_S):
             while self.contents.get(str(file), "nothing") != wanted:
                 await self._arrived.wait()
@@ -75,8 +92,16 @@ async def watching(
 ) -> AsyncIterator[Watched]:
     """A watcher that is prompt by its events alone, or by its sweep alone."""
     seen = Seen()
-    log = structlog.get_logger()
-    watcher = Watcher(settle_s, sweep_s, seen.take, log, uses_events=uses_events)
+    log = structlog.wrap_logger(None, processors=[seen.take_line])
+    watcher = Watcher(
+        settle_s,
+        sweep_s,
+        seen.take,
+        log,
+        uses_events=uses_events,
+        on_warning=seen.warnings.append,
+        root=str(folder),
+    )
     async with watcher.running():
         yield Watched(folder, watcher, seen)
 
@@ -209,13 +234,53 @@ async def test_links(way, tmp_path):
         await watched.seen.wait_for(link, "other")
 
 
-async def test_what_is_no_file_has_no_content(way, tmp_path):
+async def test_a_file_of_several_names_changes_under_all_of_them_at_once(tmp_path):
+    async with watching(tmp_path) as watched:
+        file = write(tmp_path / "real" / "a.py", "1")
+        links = [tmp_path / "b.py", tmp_path / "c.py"]
+        for link in links:
+            link.symlink_to(file)
+        await watched.watch(file, *links)
+        watched.seen.batches.clear()
+        write(file, "2")
+        await watched.seen.wait_for(links[0], "2")
+        assert watched.seen.batches == [{str(path): digest("2") for path in (file, *links)}]
+
+
+async def test_the_new_target_of_a_link_is_heard_at_once(tmp_path):
+    async with watching(tmp_path) as watched:
+        link = tmp_path / "a.py"
+        for number in range(2):
+            write(tmp_path / f"target{number}" / "t.py", f"{number}")
+        link.symlink_to(tmp_path / "target0" / "t.py")
+        await watched.watch(link)
+        link.unlink()
+        link.symlink_to(tmp_path / "target1" / "t.py")
+        await watched.seen.wait_for(link, "1")
+        # Nobody looks, and the sweep is far away.
+        write(tmp_path / "target1" / "t.py", "new")
+        await watched.seen.wait_for(link, "new")
+        assert str(tmp_path / "target0") not in watched.watcher._folders
+
+
+async def test_a_pipe_has_no_content_and_a_folder_has_names(way, tmp_path):
     async with watching(tmp_path, **way) as watched:
         pipe, folder = watched.folder / "pipe", watched.folder / "folder"
         os.mkfifo(pipe)
         folder.mkdir()
         await watched.watch(pipe, folder)
-        assert watched.seen.contents == {str(pipe): None, str(folder): None}
+        assert watched.seen.contents == {str(pipe): None, str(folder): content_digest(str(folder))}
+        write(folder / "a.csv", "1")
+        await watched.seen.wait_for_digest(folder, content_digest(str(folder)))
+
+
+async def test_of_what_is_too_large_to_read_daemon_and_worker_say_the_same(way, tmp_path):
+    async with watching(tmp_path, **way) as watched:
+        file = watched.folder / "large.bin"
+        with file.open("wb") as output:
+            output.truncate(MAX_HASHED_BYTES + 1)
+        await watched.watch(file)
+        assert watched.seen.contents == {str(file): content_digest(str(file))}
 
 
 async def test_files_that_are_not_watched_do_not_matter(way, tmp_path):
@@ -266,6 +331,21 @@ async def test_the_files_of_a_checkout_are_one_change(tmp_path):
         assert new[0] == {str(file): digest("2") for file in files}
 
 
+async def test_files_of_a_checkout_that_the_sweep_came_too_early_for_are_of_the_same_change(
+    tmp_path,
+):
+    files = [write(tmp_path / f"f{number}.py", "1") for number in range(2)]
+    async with watching(tmp_path, settle_s=0.3, uses_events=False) as watched:
+        await watched.watch(*files)
+        watched.seen.batches.clear()
+        async with anyio.create_task_group() as tasks:
+            write(files[0], "2")
+            tasks.start_soon(watched.watcher.look)
+            await anyio.wait_all_tasks_blocked()
+            write(files[1], "2")
+        assert watched.seen.batches[0] == {str(file): digest("2") for file in files}
+
+
 async def test_a_slow_writer_is_one_change(tmp_path):
     file = write(tmp_path / "a.py", "")
     chunks = ["x" * 100 for _ in range(20)]
@@ -283,6 +363,141 @@ async def test_a_slow_writer_is_one_change(tmp_path):
         await anyio.to_thread.run_sync(write_slowly)
         await watched.seen.wait_for(file, "".join(chunks))
         assert watched.seen.changes(file) == [digest(""), digest("".join(chunks))]
+
+
+# -- what is not whole ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("half", ["", "def one(", "y = 1\n<<<<<<< a\n=======\n>>>>>>> b\n", None])
+async def test_half_of_a_save_is_not_handed_in(way, tmp_path, half):
+    async with watching(tmp_path, **way) as watched:
+        file, other = write(tmp_path / "a.py", "x = 1\n"), write(tmp_path / "b.py", "y = 1\n")
+        await watched.watch(file, other)
+        watched.seen.lines.clear()
+        write(other, "y = 2\n")
+        if half is None:
+            file.unlink()
+        else:
+            write(file, half)
+        await watched.seen.wait_for_line("unfinished, looking again")
+        write(file, "x = 2\n")
+        await watched.seen.wait_for(file, "x = 2\n")
+        assert watched.seen.changes(file) == [digest("x = 1\n"), digest("x = 2\n")]
+        assert "unfinished, taken as it is" not in watched.seen.lines
+        # They are one save.
+        assert watched.seen.batches[-1].keys() >= {str(file), str(other)}
+
+
+@pytest.mark.parametrize("content", ["", "def one(", None])
+async def test_what_stays_broken_is_handed_in(way, tmp_path, content):
+    async with watching(tmp_path, **way) as watched:
+        file = write(tmp_path / "a.py", "x = 1\n")
+        await watched.watch(file)
+        if content is None:
+            file.unlink()
+        else:
+            write(file, content)
+        await watched.seen.wait_for(file, content)
+        # Nobody doubts again what is known.
+        watched.seen.lines.clear()
+        watched.watcher.notice([str(file)])
+        await watched.watcher.look()
+        assert not [line for line in watched.seen.lines if line.startswith("unfinished")]
+
+
+async def test_a_file_that_was_broken_from_the_start_is_handed_in_at_once(tmp_path):
+    file = write(tmp_path / "a.py", "def one(")
+    async with watching(tmp_path, uses_events=False) as watched:
+        await watched.watch(file)
+        assert "unfinished, looking again" not in watched.seen.lines
+
+
+async def test_a_look_waits_until_a_file_is_whole(tmp_path):
+    async with watching(tmp_path, uses_events=False) as watched:
+        file = write(tmp_path / "a.py", "x = 1\n")
+        await watched.watch(file)
+
+        async def go_on_writing() -> None:
+            await watched.seen.wait_for_line("unfinished, looking again")
+            write(file, "x = 2\n")
+
+        write(file, "x = (")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(go_on_writing)
+            with anyio.fail_after(LIMIT_S):
+                await watched.watcher.look()
+        assert watched.seen.contents == {str(file): digest("x = 2\n")}
+
+
+async def test_a_look_does_not_wait_for_what_nobody_watches_any_more(tmp_path):
+    async with watching(tmp_path, uses_events=False) as watched:
+        file = write(tmp_path / "a.py", "x = 1\n")
+        await watched.watch(file)
+
+        async def watch_nothing() -> None:
+            await watched.seen.wait_for_line("waiting for git")
+            watched.watcher.watch([])
+
+        write(tmp_path / ".git" / "index.lock", "")
+        write(file, "x = 2\n")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch_nothing)
+            with anyio.fail_after(2.0):
+                await watched.watcher.look()
+        assert watched.seen.contents == {str(file): digest("x = 1\n")}
+
+
+# -- git -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("linked", [False, True])
+async def test_while_git_is_at_work_nothing_is_handed_in(way, tmp_path, linked):
+    git = tmp_path / "main" / ".git" / "worktrees" / "tree" if linked else tmp_path / ".git"
+    git.mkdir(parents=True)
+    if linked:
+        write(tmp_path / ".git", f"gitdir: {git}\n")
+    async with watching(tmp_path, **way) as watched:
+        files = [write(tmp_path / "deep" / f"f{number}.py", "1") for number in range(3)]
+        await watched.watch(*files)
+        watched.seen.lines.clear()
+        watched.seen.batches.clear()
+        write(git / "index.lock", "")
+        write(files[0], "2")
+        await watched.seen.wait_for_line("waiting for git")
+        for file in files:
+            write(file, "3")
+        (git / "index.lock").unlink()
+        await watched.seen.wait_for(files[-1], "3")
+        assert watched.seen.batches[0] == {str(file): digest("3") for file in files}
+
+
+async def test_a_lock_that_was_left_behind_is_said_and_no_longer_waited_for(tmp_path):
+    lock = write(tmp_path / ".git" / "index.lock", "")
+    async with watching(tmp_path) as watched:
+        file = write(tmp_path / "a.py", "1")
+        await watched.watch(file)
+        watched.seen.lines.clear()
+        for content in ("2", "3"):
+            write(file, content)
+            await watched.seen.wait_for(file, content)
+        assert "waiting for git" not in watched.seen.lines
+        assert len(watched.seen.warnings) == 1
+        assert str(lock) in watched.seen.warnings[0]
+
+
+# -- folders that are not watched ----------------------------------------------------------------
+
+
+async def test_events_of_environments_are_not_asked_for_and_the_sweep_finds_what_changes(tmp_path):
+    async with watching(tmp_path) as watched:
+        places = (".venv/lib", "node_modules/x", ".git", "src")
+        files = [write(tmp_path / place / "a.py", "1") for place in places]
+        await watched.watch(*files)
+        assert watched.watcher._folders.keys() == {str(tmp_path / "src")}
+        for file in files:
+            write(file, "2")
+        await watched.watcher.look()
+        assert set(watched.seen.contents.values()) == {digest("2")}
 
 
 # -- looking -------------------------------------------------------------------------------------

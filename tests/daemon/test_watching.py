@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from real_daemon import Daemon
 
+from hamdev.content import MAX_HASHED_BYTES
+
 
 def require(daemon: Daemon, client: Any, node: str, value: Any) -> None:
     """The daemon arrives at `value` by itself; nobody makes it look."""
@@ -142,6 +144,31 @@ def test_files_that_nobody_imports_do_not_matter(daemon: Daemon) -> None:
     daemon.write("pipelines/nobody.py", "import nothing\n")
     daemon.write("notes.txt", "x")
     assert daemon.sync()["revision"] == revision
+
+
+def test_folders_that_are_listed_and_files_that_are_large_cause_no_runs(daemon: Daemon) -> None:
+    (daemon.root / "parts").mkdir()
+    (daemon.root / "parts" / "a.csv").touch()
+    with (daemon.root / "large.bin").open("wb") as large:
+        large.truncate(MAX_HASHED_BYTES + 1)
+    text = """
+        import os
+
+        def parts() -> list:
+            return sorted(os.listdir("parts"))
+
+        def size() -> int:
+            with open("large.bin", "rb") as large:
+                return len(large.read())
+    """
+    revision = daemon.serve("lists", text)["revision"]
+    # What follows the first look at what was read: another run, and with it another look.
+    for _ in range(5):
+        daemon.sync()
+    assert daemon.sync()["revision"] == revision
+    client = daemon.subscriber()
+    (daemon.root / "parts" / "b.csv").touch()
+    require(daemon, client, "parts", ["a.csv", "b.csv"])
 
 
 def test_output_arrives_with_its_node(daemon: Daemon) -> None:

@@ -9,6 +9,8 @@ pipeline's latest run, queued or going on or ended, is of what its files are kno
 - A worker that loads something else than what was known has read a newer content, unless the
   watcher reported the file after the run began. Newer content is a revision too, and the run is
   of that revision. If nobody can say which is newer, the pipeline runs again.
+- A load that fails, or finds an empty file, while it reads what the watcher has not seen settle may
+  have read half of a save. Nobody is told; the pipeline runs again when the file has settled.
 - One worker executes one run at a time; queued pipelines wait in the order of the settings.
 - A run is cancelled politely first. It has `GRACE_S` to get to a place where user code can be
   interrupted, and `INTERRUPTED_GRACE_S` from there. Then its worker is ended and the spare takes
@@ -23,6 +25,7 @@ Everything that affects these transitions is in this file. It has no clock and d
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
@@ -111,6 +114,10 @@ INTERRUPTED_GRACE_S = 0.05
 MAX_START_DELAY_S = 30.0
 # A run during which the worker is killed from outside is repeated this often.
 MAX_REPEATS = 3
+# So often in a row, a load may be put off because a file is being written. Code that writes its own
+# modules while it is loaded would do so for ever.
+MAX_POSTPONED = 3
+EMPTY = hashlib.sha256(b"").hexdigest()
 
 Ending = Literal["superseded", "cancelled", "timeout"]
 
@@ -142,6 +149,8 @@ class _Pipeline:
         brought_down: its latest run cost a worker, or was given up on demand.
         unshown: values of superseded runs, which the worker remembers and may reuse.
         plan: what happened to each node in the latest run, and because of what.
+        unsettled: files that it waits for: they may be half written.
+        postponed: how often in a row it did so.
     """
 
     spec: PipelineSpec
@@ -153,6 +162,8 @@ class _Pipeline:
     brought_down: bool = False
     unshown: dict[str, NodeFinished] = field(default_factory=dict)
     plan: dict[str, PlanStep] = field(default_factory=dict)
+    unsettled: frozenset[str] = frozenset()
+    postponed: int = 0
 
 
 @dataclass(slots=True)
@@ -164,6 +175,8 @@ class _Current:
             that stays so if the run for the newer cause is cancelled.
         loaded: what the worker has read for it so far.
         reported: files that the watcher has reported since the run began.
+        unsettled: files that were newer when they were loaded than what the watcher had reported,
+            and that it has not reported since.
         announced: its `run.started` is out.
     """
 
@@ -180,6 +193,7 @@ class _Current:
     announced: bool = False
     loaded: dict[str, str | None] = field(default_factory=dict)
     reported: set[str] = field(default_factory=set)
+    unsettled: set[str] = field(default_factory=set)
     places: dict[str, NodePlace] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
     forced: frozenset[str] | None = frozenset()
@@ -270,8 +284,7 @@ class Session:
                 self._settings_problem = problem
                 self._show_project_problems()
             case ContentsSeen(contents):
-                if self._current is not None:
-                    self._current.reported |= contents.keys()
+                self._settled(contents)
                 self._take_in(contents)
             case FilesWritten(files):
                 self._anticipate(files)
@@ -323,6 +336,13 @@ class Session:
             self._supersede(self._current)
         self._watch()
         self._show_project_problems()
+
+    def _settled(self, contents: Contents) -> None:
+        if self._current is not None:
+            self._current.reported |= contents.keys()
+            self._current.unsettled -= contents.keys()
+        for pipeline in self._pipelines.values():
+            pipeline.unsettled -= contents.keys()
 
     def _take_in(self, contents: Contents, loaded_by: str | None = None) -> None:
         """Files hold this. Those who are built from a changed one run again, but `loaded_by`."""
@@ -408,7 +428,7 @@ class Session:
             self._worker, self._spare = self._spare, None
         if self._current is None and self._worker is not None:
             for name, pipeline in self._pipelines.items():
-                if pipeline.queued is not None:
+                if pipeline.queued is not None and not pipeline.unsettled:
                     self._start(name, pipeline, pipeline.queued, self._worker)
                     break
         needs_worker = self._worker is None
@@ -586,6 +606,9 @@ class Session:
                 current.cause = merged(current.cause, saved(sorted(newer)))
             self._take_in(newer, loaded_by=current.pipeline)
             self._out.append(Look(frozenset(newer)))
+            current.unsettled |= newer.keys()
+            if EMPTY in newer.values() and not current.announced:
+                self._postpone(current, pipeline)
         # An outdated run has a successor, or somebody cancelled that.
         if doubtful and not current.outdated:
             self._enqueue(current.pipeline, saved(sorted(doubtful)))
@@ -597,6 +620,15 @@ class Session:
             self._third_party = third_party
             if self._spare is not None:
                 self._out.append(Tell(self._spare, Preload(modules=third_party)))
+
+    def _postpone(self, current: _Current, pipeline: _Pipeline) -> None:
+        """If the run read what may be half written: run again when that has settled."""
+        if not current.unsettled or current.outdated or pipeline.postponed >= MAX_POSTPONED:
+            return
+        pipeline.postponed += 1
+        self._enqueue(current.pipeline, current.cause)
+        for other in self._pipelines.values():
+            other.unsettled |= other.files & current.unsettled
 
     def _planned(self, current: _Current, pipeline: _Pipeline, report: Planned) -> None:
         current.places = report.nodes
@@ -683,6 +715,10 @@ class Session:
         self._untidied = current.worker, current.run
         if pipeline is not None:
             pipeline.repeats = 0
+            if report.load_problems and current.ending is None:
+                self._postpone(current, pipeline)
+            if current.ending is None:
+                pipeline.postponed = 0
         if report.load_problems and current.ending is None:
             self._announce(current, [])
             self._publish_run(current, "load.failed", problems=report.load_problems)

@@ -64,6 +64,8 @@ from hamdev.paths import SETTINGS_NAME
 # Larger values travel in files.
 INLINE_BYTES = 256 * 1024
 MAX_VALUE_FILES = 64
+# If set, nothing but the regular comparison finds saves.
+NO_EVENTS = "HAMDEV_NO_FILE_EVENTS"
 
 
 class Engine:
@@ -97,6 +99,9 @@ class Engine:
             self._contents_seen,
             log.logger,
             lambda files: self.hand_in(FilesWritten(files)),
+            uses_events=not os.environ.get(NO_EVENTS),
+            on_warning=self._warn,
+            root=str(project),
         )
         self._workers = Workers(
             project, watch.pipelines_dir, settings.memory, self.hand_in, log.logger
@@ -232,6 +237,9 @@ class Engine:
             status = self.session.statuses().get(event.pipeline)
             self._wanted = frozenset(status.final_vars if status else ())
         self._log.log_event(event, self._wanted)
+
+    def _warn(self, message: str) -> None:
+        self._publish(Event(type="warning", revision=self.session.revision, message=message))
 
     async def _time(self, timer: StartTimer) -> None:
         await anyio.sleep(timer.seconds)

@@ -47,14 +47,24 @@ class Noticed:
 
 
 async def follow(
-    folders: Sequence[str], take: Callable[[Noticed], None], stop: anyio.Event
+    folders: Sequence[str],
+    take: Callable[[Noticed], None],
+    stop: anyio.Event,
+    refused: Callable[[dict[str, OSError]], None],
 ) -> None:
     """Hand on events on `folders` and on what is directly in them, until `stop` is set.
 
+    Args:
+        folders: paths.
+        take: receives the events, a batch at a time.
+        stop: ends it.
+        refused: receives once the folders on which the system gives no events, and why.
+
     Raises:
-        OSError: the system gives no events, or not for one of the folders.
+        OSError: the system gives no events at all.
     """
-    with _watching(folders) as (descriptor, by_number):
+    with _watching(folders) as (descriptor, by_number, errors):
+        refused(errors)
         async with anyio.create_task_group() as tasks:
 
             async def wait_for_stop() -> None:
@@ -68,7 +78,9 @@ async def follow(
 
 
 @contextmanager
-def _watching(folders: Sequence[str]) -> Iterator[tuple[int, dict[int, list[str]]]]:
+def _watching(
+    folders: Sequence[str],
+) -> Iterator[tuple[int, dict[int, list[str]], dict[str, OSError]]]:
     import ctypes
 
     system = ctypes.CDLL(None, use_errno=True)
@@ -78,12 +90,16 @@ def _watching(folders: Sequence[str]) -> Iterator[tuple[int, dict[int, list[str]
     try:
         # One folder may have several names, and then has one number.
         by_number: dict[int, list[str]] = {}
+        errors: dict[str, OSError] = {}
         for folder in folders:
             number = system.inotify_add_watch(descriptor, os.fsencode(folder), _MASK)
             if number < 0:
-                raise OSError(ctypes.get_errno(), "no file events on", folder)
+                number_of_error = ctypes.get_errno()
+                # OSError makes the subclass that belongs to the number.
+                errors[folder] = OSError(number_of_error, os.strerror(number_of_error), folder)
+                continue
             by_number.setdefault(number, []).append(folder)
-        yield descriptor, by_number
+        yield descriptor, by_number, errors
     finally:
         os.close(descriptor)
 

@@ -1,6 +1,6 @@
 """Which known files hold something else than before: events hint, content hashes decide."""
 
-# ruff: noqa: PTH116, PTH120 - a `Path` for every file at every sweep costs more than its stat
+# ruff: noqa: PTH116, PTH120, PTH206 - a `Path` for every file at every sweep costs more than its stat
 
 from __future__ import annotations
 
@@ -9,28 +9,36 @@ import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 from watchfiles import awatch
 
-from hamdev.content import content_digest
 from hamdev.core.settle import Settle
 from hamdev.daemon import inotify
+from hamdev.daemon.disk import Eyes, Sight, Stat, is_proof, stat_of, written_at
+from hamdev.daemon.git import GitWatch
 
 # watchfiles polls its queue every `step`: 12 ms from write to event at 10, 0.4 % of a core idle.
 STEP_MS = 10
 # How long to do without events before asking for them again.
 RETRY_S = 30.0
+# How long a file that looks half written has to be quiet before it is taken for what it is.
+UNFINISHED_S = 0.2
+# How often to look whether it, or git, has got on.
+LOOK_AGAIN_S = 0.02
 # Reading more than this takes longer than the detour through a thread.
-_INLINE_BYTES = 4 * 1024 * 1024
+_INLINE_BYTES = 512 * 1024
 _INLINE_FILES = 64
-# Within one tick of a file system's clock a second write leaves no trace in the stat data.
-_TICK_S = 0.1
-_WHOLE_SECONDS_TICK_S = 2.1
+# While so few files settle, there is time to find out whether they are whole.
+_JUDGED_EARLY = 4
+# Too much happens in these, and nobody edits what is in them; the sweep is enough.
+_NEVER_WATCHED = frozenset({".venv", "node_modules", ".git"})
 
-Stat = tuple[int, int, int, int, int]
+# Real paths, and the files that lead to them.
+Targets = dict[str, frozenset[str]]
 
 
 class Watcher:
@@ -44,6 +52,8 @@ class Watcher:
         on_written: receives files that were just written, before they have settled, if they are
             likely to hold all of what was saved; that may turn out wrong.
         uses_events: whether to ask the system for events; without them, the sweep finds all.
+        on_warning: receives a sentence for people.
+        root: the project's folder; what is above it is not held against a file.
     """
 
     def __init__(
@@ -54,6 +64,8 @@ class Watcher:
         log: Any,
         on_written: Callable[[list[str]], None] | None = None,
         uses_events: bool = True,
+        on_warning: Callable[[str], None] | None = None,
+        root: str = "",
     ) -> None:
         self.sweep_s = sweep_s
         self._on_written = on_written
@@ -61,26 +73,42 @@ class Watcher:
         self._on_contents = on_contents
         self._log = log
         self._uses_events = uses_events
+        self._root = root
+        self._eyes = Eyes()
+        self._warn = on_warning or log.warning
+        self._git = GitWatch(self._warn)
         self._files: frozenset[str] = frozenset()
-        # Files whose stat data proves that they still hold what was handed in.
+        # What was handed in, and the stat data that prove that the files still hold it.
+        self._contents: dict[str, str | None] = {}
         self._stats: dict[str, Stat | None] = {}
-        # Where events on a file come from: its real path, if that is another one, → the file.
-        self._targets: dict[str, str] = {}
+        # Stat data of pending files when they were last noticed.
+        self._noticed_as: dict[str, Stat | None] = {}
+        # Where events on a file come from: its real path, if that is another one, → all such files.
+        self._targets: Targets = {}
+        self._parents: frozenset[str] = frozenset()
+        # Those of the known paths that are folders, of which the names are the content.
+        self._listed: frozenset[str] = frozenset()
         self._folders: dict[str, tuple[int, int]] = {}
         self._awaited: frozenset[str] = frozenset()
         self._hints = 0
-        self._answered_hints = 0
+        self._last_hint: dict[str, int] = {}
+        self._answered_hint: dict[str, int] = {}
         self._hinted = anyio.Event()
         self._handed_in = anyio.Event()
+        self._unwatched = ""
+        self._waits_for_git = False
+        self._swept_in = False
         self._stop = anyio.Event()
         self._folders_changed = anyio.Event()
         self._sweep_now = anyio.Event()
         self._closing = False
+        self._tasks: TaskGroup | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Watch while the block is open."""
         async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
             self._start(tasks)
             try:
                 yield
@@ -108,22 +136,44 @@ class Watcher:
     def watch(self, files: Iterable[str]) -> None:
         """Compare exactly these files from now on; what new ones hold is handed in at once."""
         before, self._files = self._files, frozenset(files)
-        for file in before - self._files:
-            self._stats.pop(file, None)
-        self._targets = {real: f for real, f in self._targets.items() if f in self._files}
+        if gone := before - self._files:
+            self._forget(gone)
         new = self._files - before
         self._find_targets(new)
+        self._find_parents()
         self._choose_folders()
         self.notice(new)
+
+    def _forget(self, files: frozenset[str]) -> None:
+        self._settle.forget(files)
+        self._eyes.forget(files)
+        memories: tuple[dict[str, Any], ...] = (
+            self._contents,
+            self._stats,
+            self._noticed_as,
+            self._last_hint,
+            self._answered_hint,
+        )
+        for memory in memories:
+            for file in files:
+                memory.pop(file, None)
+        self._targets = _without(self._targets, files)
+        self._listed &= self._files
+        self._wake_lookers()
 
     def notice(self, files: Iterable[str]) -> None:
         """Take in a hint that files changed; those that are not watched do not matter."""
         now, wall = time.monotonic(), time.time()
         for file in files:
             if file in self._files:
-                self._settle.notice(file, now, _written_at(file, now, wall))
                 self._hints += 1
+                self._last_hint[file] = self._hints
+                self._notice(file, stat_of(file), now, wall)
         self._hinted.set()
+
+    def _notice(self, file: str, status: Stat | None, now: float, wall: float) -> None:
+        self._noticed_as[file] = status
+        self._settle.notice(file, now, written_at(status, now, wall))
 
     async def look(self, files: Iterable[str] = ()) -> None:
         """Compare all known files with the disk now.
@@ -138,15 +188,30 @@ class Watcher:
         self.notice(files)
         self._choose_folders()
         self._sweep()
-        hints = self._hints
-        while self._answered_hints < hints:
+        wanted = {file: self._last_hint[file] for file in self._settle.pending}
+        while any(
+            file in self._files and self._answered_hint.get(file, 0) < hint
+            for file, hint in wanted.items()
+        ):
             await self._handed_in.wait()
 
-    def _find_targets(self, files: Iterable[str]) -> None:
+    def _wake_lookers(self) -> None:
+        self._handed_in.set()
+        self._handed_in = anyio.Event()
+
+    def _find_targets(self, files: frozenset[str]) -> bool:
+        """Where these files really are; whether that has changed."""
+        before, targets = self._targets, _without(self._targets, files)
         for file in files:
             real = os.path.realpath(file)
             if real != file:
-                self._targets[real] = file
+                targets[real] = targets.get(real, frozenset()) | {file}
+        self._targets = targets
+        return targets != before
+
+    def _find_parents(self) -> None:
+        paths = (*self._files, *self._targets)
+        self._parents = frozenset(os.path.dirname(path) for path in paths)
 
     def _choose_folders(self) -> None:
         """Watch the folder of each file, or the nearest one above it that exists.
@@ -155,7 +220,7 @@ class Watcher:
         """
         folders: dict[str, tuple[int, int]] = {}
         awaited = set()
-        for folder in {os.path.dirname(path) for path in (*self._files, *self._targets)}:
+        for folder in filter(self._is_watched, self._parents | self._listed):
             while (identity := _folder_identity(folder)) is None:
                 awaited.add(folder)
                 folder = os.path.dirname(folder)
@@ -165,6 +230,9 @@ class Watcher:
             self._folders = folders
             self._stop.set()
             self._folders_changed.set()
+
+    def _is_watched(self, folder: str) -> bool:
+        return _NEVER_WATCHED.isdisjoint(folder.removeprefix(self._root).split(os.sep))
 
     # -- tasks --------------------------------------------------------------------------------
 
@@ -181,14 +249,38 @@ class Watcher:
             self._sweep_now.set()
             try:
                 if inotify.is_available and not _POLLS:
-                    await inotify.follow(folders, self._take_noticed, self._stop)
+                    await inotify.follow(folders, self._take_noticed, self._stop, self._do_without)
                 else:
                     await self._follow_watchfiles(folders)
             except (OSError, RuntimeError) as error:
                 # The sweep alone keeps everything right; only the promptness suffers.
-                self._log.warning("no file events, comparing regularly instead", error=str(error))
+                self._say_unwatched(str(error))
                 with anyio.move_on_after(RETRY_S):
                     await self._folders_changed.wait()
+
+    def _do_without(self, unwatched: dict[str, OSError]) -> None:
+        """Take in for which folders there are no events; they are asked for again later."""
+        if not unwatched:
+            self._unwatched = ""
+            return
+        self._sweep_now.set()
+        # One that has just vanished is for the sweep to find out.
+        if failed := {f: e for f, e in unwatched.items() if not isinstance(e, FileNotFoundError)}:
+            folder, error = next(iter(failed.items()))
+            more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+            self._say_unwatched(f"{folder}{more}: {error.strerror}")
+        assert self._tasks is not None
+        self._tasks.start_soon(self._ask_again, self._stop)
+
+    def _say_unwatched(self, reason: str) -> None:
+        if reason != self._unwatched:
+            self._unwatched = reason
+            self._warn(f"no file events, comparing regularly instead ({reason})")
+
+    async def _ask_again(self, stop: anyio.Event) -> None:
+        with anyio.move_on_after(RETRY_S):
+            await stop.wait()
+        stop.set()
 
     async def _follow_watchfiles(self, folders: list[str]) -> None:
         async for changes in awatch(
@@ -210,17 +302,19 @@ class Watcher:
             self._sweep_now.set()
 
     def _take_written(self, paths: Iterable[str]) -> None:
-        files = [self._targets.get(path, path) for path in paths]
+        files = {file for path in paths for file in (path, *self._targets.get(path, ()))}
         if self._on_written is not None and (known := self._files.intersection(files)):
             self._on_written(sorted(known))
+            if len(known) <= _JUDGED_EARLY:
+                self._eyes.look(known, self._contents)
 
     def _take(self, paths: Iterable[str]) -> None:
         hinted = []
         for path in paths:
-            if path in self._files:
-                hinted.append(path)
-            elif path in self._targets:
-                hinted.append(self._targets[path])
+            if path in self._files or path in self._targets:
+                hinted += [path, *self._targets.get(path, ())]
+            elif self._listed and os.path.dirname(path) in self._listed:
+                hinted.append(os.path.dirname(path))
             elif path in self._awaited:
                 self._sweep_now.set()
             elif path in self._folders:
@@ -233,45 +327,95 @@ class Watcher:
 
     async def _follow_settling(self) -> None:
         while True:
-            now = time.monotonic()
-            due = self._settle.due_at()
-            if due is not None and now >= due:
-                self._notice_later_writes(now)
-                hints = self._hints
-                if files := self._settle.take(now):
-                    await self._hand_in(sorted(files))
-                    self._answered_hints = hints
-                    self._handed_in.set()
-                    self._handed_in = anyio.Event()
-                continue
-            with anyio.move_on_after(None if due is None else due - now):
+            pause = await self._settle_what_is_due()
+            with anyio.move_on_after(pause):
                 await self._hinted.wait()
             self._hinted = anyio.Event()
 
-    def _notice_later_writes(self, now: float) -> None:
+    async def _settle_what_is_due(self) -> float | None:
+        """Hand in what has settled; how long to wait for a hint before it is called again."""
+        now = time.monotonic()
+        due = self._settle.due_at()
+        if due is None:
+            return None
+        if now < due:
+            doubted = self._settle.doubted
+            self._notice_later_writes(doubted, now)
+            return min(due - now, LOOK_AGAIN_S) if doubted else due - now
+        self._notice_later_writes(self._settle.pending, now)
+        files = self._settle.due(now)
+        if files and self._is_git_busy(files, now):
+            return LOOK_AGAIN_S
+        if files and self._swept_in:
+            # What was swept in had no event, and neither may what has changed since.
+            self._swept_in = False
+            self._sweep()
+        elif files:
+            await self._hand_in(files)
+        return 0.0
+
+    def _notice_later_writes(self, files: Iterable[str], now: float) -> None:
         """A write within the last few milliseconds has had no event yet, and is no quiet."""
         wall = time.time()
-        for file in self._settle.pending:
-            if (written_at := _written_at(file, now, wall)) is not None:
-                self._settle.notice(file, now, written_at)
+        for file in files:
+            if (status := stat_of(file)) != self._noticed_as[file]:
+                self._notice(file, status, now, wall)
 
-    async def _hand_in(self, files: list[str]) -> None:
-        # First stat, then read: if a write comes between, the stat data are those of an older
-        # content, and the next sweep finds that they differ. The other way round it is lost.
+    def _is_git_busy(self, files: frozenset[str], now: float) -> bool:
+        written = self._settle.quiet_since()
+        assert written is not None
+        places = [*files, *(real for real, of in self._targets.items() if of & files)]
+        is_busy = self._git.is_busy(places, written, now, time.time())
+        if is_busy and not self._waits_for_git:
+            self._log.debug("waiting for git", files=sorted(files))
+        self._waits_for_git = is_busy
+        return is_busy
+
+    async def _hand_in(self, files: frozenset[str]) -> None:
         wall = time.time()
-        stats = {file: _stat(file) for file in files}
-        size = sum(status[2] for status in stats.values() if status)
-        if size <= _INLINE_BYTES and len(files) <= _INLINE_FILES:
-            contents = _digests(files)
-        else:
-            contents = await anyio.to_thread.run_sync(_digests, files, abandon_on_cancel=True)
-        for file in self._files & stats.keys():
-            if _is_proof(stats[file], wall):
-                self._stats[file] = stats[file]
+        hints = {file: self._last_hint[file] for file in files}
+        sights = await self._look_at(files)
+        now = time.monotonic()
+        for file, sight in sights.items():
+            if sight.doubt is not None:
+                self._settle.doubt(file, UNFINISHED_S)
+        # What was written while it was read may be half old and half new.
+        self._notice_later_writes(self._settle.pending.intersection(files), now)
+        taken = self._settle.take(now, files)
+        if unfinished := {f: s.doubt for f, s in sights.items() if s.doubt is not None}:
+            what = "taken as it is" if taken else "looking again"
+            self._log.debug(f"unfinished, {what}", files=unfinished)
+        for file in taken:
+            sight = sights[file]
+            if is_proof(sight.status, wall):
+                self._stats[file] = sight.status
             else:
                 self._stats.pop(file, None)
-        self._find_targets(self._files & stats.keys())
-        self._on_contents(contents)
+            self._contents[file] = sight.digest
+            self._answered_hint[file] = hints[file]
+        # Hints that came while it was read want it to be read again.
+        self.notice([file for file in taken if self._last_hint[file] != hints[file]])
+        if taken:
+            if self._find_targets(taken):
+                self._find_parents()
+                self._choose_folders()
+            self._find_listed(taken)
+            self._on_contents({file: sights[file].digest for file in sorted(taken)})
+            self._wake_lookers()
+
+    async def _look_at(self, files: frozenset[str]) -> dict[str, Sight]:
+        known = {file: self._contents[file] for file in files if file in self._contents}
+        size = sum(status[2] for file in files if (status := self._noticed_as[file]))
+        if size <= _INLINE_BYTES and len(files) <= _INLINE_FILES:
+            return self._eyes.look(files, known)
+        look = partial(self._eyes.look, files, known)
+        return await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+
+    def _find_listed(self, files: frozenset[str]) -> None:
+        listed = {f for f in files if (self._contents[f] or "").startswith("names-")}
+        if (found := (self._listed - files) | listed) != self._listed:
+            self._listed = frozenset(found)
+            self._choose_folders()
 
     async def _sweep_regularly(self) -> None:
         while True:
@@ -283,13 +427,13 @@ class Watcher:
 
     def _sweep(self) -> None:
         pending = self._settle.pending
-        self.notice(
-            [
-                file
-                for file in self._files
-                if file not in pending and self._stats.get(file, _NO_PROOF) != _stat(file)
-            ]
-        )
+        found = [
+            file
+            for file in self._files
+            if file not in pending and self._stats.get(file, _NO_PROOF) != stat_of(file)
+        ]
+        self._swept_in |= bool(found)
+        self.notice(found)
 
 
 _NO_PROOF = (-1,)
@@ -297,42 +441,8 @@ _NO_PROOF = (-1,)
 _POLLS = bool(os.environ.get("WATCHFILES_FORCE_POLLING"))
 
 
-def _stat(file: str) -> Stat | None:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return (
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_size,
-        status.st_ino,
-        status.st_dev,
-    )
-
-
-def _is_proof(status: Stat | None, wall: float) -> bool:
-    """Whether every write after this moment, `wall`, is bound to change the stat data."""
-    if status is None:
-        return True
-    changed_at = status[1] / 1e9
-    tick = _TICK_S if status[1] % 1_000_000_000 else _WHOLE_SECONDS_TICK_S
-    # A time in the future is another machine's; there is no waiting for it to pass.
-    return wall - changed_at >= tick or changed_at > wall + 1.0
-
-
-def _written_at(file: str, now: float, wall: float) -> float | None:
-    """When the file was last written, on the clock of `now`; None if its time is of no use."""
-    try:
-        age = wall - os.stat(file).st_ctime
-    except OSError:
-        return None
-    # A time in the future is another machine's, and says nothing about quietness.
-    return now - age if age >= 0 else None
-
-
-def _digests(files: Iterable[str]) -> dict[str, str | None]:
-    return {file: content_digest(file) for file in files}
+def _without(targets: Targets, files: frozenset[str]) -> Targets:
+    return {real: left for real, of in targets.items() if (left := of - files)}
 
 
 def _folder_identity(folder: str) -> tuple[int, int] | None:
