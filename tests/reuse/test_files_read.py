@@ -554,3 +554,30 @@ def test_a_module_that_cannot_be_loaded_without_its_file(
     found = worker.run()
     worker.check(found)
     assert found.ran == ["node"]
+
+
+def test_a_file_that_changes_while_a_node_fails_on_it_is_read_again(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    """The value that the node had before, from the same content as now, says nothing of that."""
+    file = project.write("data/in.txt", "1")
+    pipe = project.root / "pipe"
+    os.mkfifo(pipe)
+    text = """
+    def read() -> int:
+        with open("data/in.txt") as file:
+            found = file.read()
+        {wait}
+        return int(found)
+    """
+    project.write("main", text.format(wait="pass"))
+    first = worker.run()
+    worker.check(first)
+    file.write_text("")
+    project.write("main", text.format(wait="open('pipe').read()"))
+    worker.begin_run()
+    with pipe.open("w"):
+        file.write_text("1")
+    found = worker.finish_run()
+    assert set(found.failed) == {"read"}
+    assert found.files[str(file)] != first.files[str(file)]

@@ -91,7 +91,7 @@ class RunReuse:
         self._forced: Mapping[str, Because] = {}
         self._found: dict[str, Remembered] = {}
         self.ran: list[str] = []
-        self._failed_reads: dict[str, FileState] = {}
+        self._failed_reads: dict[str, dict[str, FileState]] = {}
 
     def _plan_nodes(self) -> dict[str, PlannedNode]:
         """The nodes as the plan takes them; the same objects for those that are as they were."""
@@ -284,7 +284,7 @@ class RunReuse:
 
     def fail(self, name: str) -> None:
         """The node has no value; with other files it might have one."""
-        self._failed_reads.update(self._end_reads(name, has_failed=True))
+        self._failed_reads[name] = self._end_reads(name, has_failed=True)
 
     # -- after the run ------------------------------------------------------------------------
 
@@ -306,11 +306,22 @@ class RunReuse:
         return self._token(value)[0]
 
     def files(self) -> dict[str, FileState]:
-        """All files that the values of this pipeline, or the lack of them, depend on."""
-        found = dict(self._failed_reads)
-        for name, remembered in self._memory.of(self._pipeline).items():
-            if remembered.files and name in self._planned:
-                found.update(remembered.files)
+        """All files that the values of this pipeline, or the lack of them, depend on.
+
+        What two nodes have read at different moments, and found different, is known to nobody.
+        """
+        remembered = self._memory.of(self._pipeline)
+        reads = [
+            known.files
+            for name, known in remembered.items()
+            if known.files and name in self._planned and name not in self._failed_reads
+        ]
+        found: dict[str, FileState] = {}
+        for files in (*reads, *self._failed_reads.values()):
+            for path, state in files.items():
+                other = found.setdefault(path, state)
+                if other.shown_digest != state.shown_digest:
+                    found[path] = FileState(other.signature or state.signature, None)
         return found
 
     def note_parts(self, name: str) -> None:
