@@ -2,12 +2,14 @@
 
     python -m benchmarks.soak --minutes 5
     python -m benchmarks.soak --rounds 1000 --seed 7
+    python -m benchmarks.soak --rounds 1000 --saves-only
 
 A round saves something, lets a fault happen at some stage of what follows (a process is killed or
 stopped, user code hangs or crashes, a client misbehaves, the socket's file is deleted), saves what
 mends it, and then requires that the daemon serves exactly what the files say. A daemon that was
-killed is started again, as its user would. At the end the daemon is stopped, and no process,
-descriptor, file or memory of it may be left over.
+killed is started again, as its user would. With `--saves-only` saves come as fast as they can, in
+the middle of loads, runs and other saves, and nothing else happens. At the end the daemon is
+stopped, and no process, descriptor, file or memory of it may be left over.
 """
 
 from __future__ import annotations
@@ -159,6 +161,23 @@ class Soak:
         self._project.mend()
         self._require_right()
 
+    def quick_round(self) -> None:
+        """One round of saves in quick succession.
+
+        Raises:
+            Refusal: the result is wrong, or did not come.
+        """
+        self._told = []
+        self._served.ensure()
+        for _ in range(self._random.randint(1, 3)):
+            how = self._random.choice(_QUICK)
+            self._project.break_running(how)
+            self._count(f"a node: {how}")
+            time.sleep(self._random.choice(_PAUSES_S))
+        self._project.change()
+        self._project.mend()
+        self._require_right()
+
     def _disturb(self) -> None:
         match self._random.randrange(4):
             case 0:
@@ -297,6 +316,12 @@ class Soak:
         return f" after: {', '.join(self._told)}"
 
 
+# What a node may do without costing its worker.
+_QUICK = [
+    "wants too much memory", "raises", "leaves a thread behind", "forks and goes on",
+    "prints a flood",
+]  # fmt: skip
+_PAUSES_S = [0.0, 0.005, 0.015, 0.03, 0.06]
 _NOISE = [
     b"\x00\xff\xfe\n",
     b'{"jsonrpc": "2.0", "method": "status"',
@@ -312,6 +337,7 @@ def _main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=0.0, help="how long, at least")
     parser.add_argument("--rounds", type=int, default=0, help="how many, at least")
+    parser.add_argument("--saves-only", action="store_true", help="no faults, and so more saves")
     parser.add_argument("--seed", type=int, default=0, help="of all chances (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all counts there")
     arguments = parser.parse_args()
@@ -343,6 +369,7 @@ def _soak(folder: Path, log: Path, random: Random, arguments: argparse.Namespace
     project = SoakProject(folder / "project", random)
     served = Served(project, log, random)
     soak = Soak(served, random)
+    one_round = soak.quick_round if arguments.saves_only else soak.round
     end = time.monotonic() + 60 * arguments.minutes
     rounds = 0
     held: dict[int, tuple[int, int]] = {}
@@ -350,7 +377,7 @@ def _soak(folder: Path, log: Path, random: Random, arguments: argparse.Namespace
     try:
         while rounds < arguments.rounds or time.monotonic() < end:
             try:
-                soak.round()
+                one_round()
             except (Refusal, OSError) as error:
                 raise Refusal(f"round {rounds} of seed {arguments.seed}: {error}") from error
             rounds += 1

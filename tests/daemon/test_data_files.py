@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from typing import Any
 
 from real_daemon import Client, Daemon
@@ -166,3 +167,35 @@ def test_files_that_the_settings_name(daemon: Daemon) -> None:
     assert next_run(client)[1] == {"read"}
     assert daemon.value("read") == "twothree"
     require_quiet(daemon, client)
+
+
+def test_sync_waits_for_a_second_look_at_what_a_node_found(daemon: Daemon) -> None:
+    text = """
+        import os
+
+        def read() -> int:
+            try:
+                with open("seen/in.txt") as file:
+                    found = file.read()
+            except FileNotFoundError:
+                open("pipe").read()
+                raise
+            return int(found) + {n}
+    """
+    file = daemon.write("seen/in.txt", "1")
+    daemon.serve("seen", text.format(n=0))
+    os.mkfifo(daemon.root / "pipe")
+    client = daemon.subscriber()
+    file.unlink()
+    daemon.save("seen", textwrap.dedent(text).format(n=1))
+    client.event("node.started", node="read")
+    pipe = (daemon.root / "pipe").open("w")  # the node has found no file
+    file.write_text("1")
+    with daemon.connect() as other:
+        other.send_line(b'{"jsonrpc": "2.0", "id": 1, "method": "sync"}')
+        other.send_line(b'{"jsonrpc": "2.0", "id": 2, "method": "ping"}')
+        assert other.next_message()["id"] == 2
+        pipe.close()
+        status = other.next_message()["result"]["pipelines"]["seen"]
+    assert (status["state"], status["problems"]) == ("idle", [])
+    assert daemon.value("read") == 2

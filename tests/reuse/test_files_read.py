@@ -581,3 +581,26 @@ def test_a_file_that_changes_while_a_node_fails_on_it_is_read_again(
     found = worker.finish_run()
     assert set(found.failed) == {"read"}
     assert found.files[str(file)] != first.files[str(file)]
+
+
+def test_another_pipeline_that_waits_for_what_it_imports_is_not_forgotten(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    """What a module reads is found in a load that another module, not reached by it, waits for."""
+    project.write("shared.py", "X = 1\n")
+    project.write("data/in.txt", "1")
+    project.write("other", "from shared import X\ndef other() -> int:\n    return X\n")
+    text = "from shared import X\n{more}def node() -> int:\n    return X\n"
+    project.write("main", text.format(more=""))
+    assert worker.run().ran == ["node"]
+    worker.pipeline = "other"
+    assert worker.run().ran == ["other"]
+    project.write("shared.py", "X = 2\n")
+    project.write("main", text.format(more="TEXT = open('data/in.txt').read()\n"))
+    worker.pipeline = "main"
+    worker.check(worker.run())
+    worker.pipeline = "other"
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["other"]
+    assert worker.value("other") == 2

@@ -109,6 +109,7 @@ class Engine:
         self._wanted: frozenset[str] = frozenset()
         self._tasks: TaskGroup | None = None
         self._moved = anyio.Event()
+        self._looks = 0
         self._stopped = anyio.Event()
         self._fetches: dict[int, _Fetching] = {}
         self._next_fetch = 1
@@ -138,7 +139,7 @@ class Engine:
         """Wait until results for what is on disk now are out; False if the time was too short."""
         with anyio.move_on_after(timeout_s) as patience:
             await self._watcher.look(files)
-            await self._until(lambda: self.session.is_quiet)
+            await self._until(lambda: self.session.is_quiet and not self._looks)
         return not patience.cancelled_caught
 
     async def fetch(self, pipeline: str, node: str, format: str) -> Fetched | None:
@@ -202,8 +203,7 @@ class Engine:
             case WorkerLost(worker):
                 self._fail_fetches(worker)
         self._carry_out(self.session.handle(event))
-        self._moved.set()
-        self._moved = anyio.Event()
+        self._wake()
 
     def _carry_out(self, instructions: list[Instruction]) -> None:
         assert self._tasks is not None
@@ -224,11 +224,23 @@ class Engine:
                     self._log.logger.debug("watching", files=sorted(files))
                     self._watcher.watch({*files, self._settings_file})
                 case Look(files):
-                    self._tasks.start_soon(self._watcher.look, files)
+                    self._looks += 1
+                    self._tasks.start_soon(self._look, files)
                 case Publish(event):
                     self._publish(event)
                 case _:
                     assert_never(instruction)
+
+    async def _look(self, files: Collection[str]) -> None:
+        try:
+            await self._watcher.look(files)
+        finally:
+            self._looks -= 1
+            self._wake()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
 
     def _publish(self, event: Event) -> None:
         self.hub.publish(event)

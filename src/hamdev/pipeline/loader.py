@@ -14,7 +14,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -232,6 +232,10 @@ class Project:
             try:
                 if reload == "patch":
                     self._commit_patch(entries)
+            except BaseException:
+                # The modules are loaded, but what is known of them is not what they are.
+                self._codebase, self._states = None, {}
+                raise
             finally:
                 self._reloading.note_absent(self._sources)
 
@@ -282,7 +286,7 @@ class Project:
         for name, source in late.items():
             self._modules[name], self._sources[name] = sys.modules[name], source
             self._states[name] = first_load(name, source, self._codebase, self._definer)
-        self._take_load_reads({})
+        self._take_load_reads({}, late)
 
     def _import_patched(self, entries: Sequence[Entry]) -> list[ModuleType]:
         """The modules for `entries`, patched if that can be done, else reloaded as a whole."""
@@ -302,6 +306,8 @@ class Project:
             # Statements that do more than bind may have changed modules that stayed the same. But
             # what is broken will most likely not load, and is not worth much time.
             mode: ReloadMode = "changed" if reason.__cause__ is not None else "all"
+        # What the patch has read may be something else by now, and what counts is what is executed.
+        self._finder.read = {}
         for name in list(sys.modules):
             module = sys.modules[name]
             is_ours = module is not None and finder_of(module) is self._finder
@@ -403,6 +409,7 @@ class Project:
 
     def _expected_sources(self, entries: Sequence[Entry]) -> Mapping[str, Source]:
         """The texts of modules that are not loaded, and that functions may import."""
+        executed = dict(self._finder.read)
         try:
             starts = [
                 e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries
@@ -410,6 +417,9 @@ class Project:
             return self._reached(starts)[1]
         except (NotPatchableError, SyntaxError):
             return {}
+        finally:
+            # A module that was saved meanwhile was executed from what it held before.
+            self._finder.read.update(executed)
 
     def _commit_patch(self, entries: Sequence[Entry]) -> None:
         patch, self._patch = self._patch, None
@@ -432,7 +442,10 @@ class Project:
         for name, source in self._sources.items():
             if name not in self._states:
                 self._states[name] = first_load(name, source, self._codebase, self._definer)
-        self._take_load_reads(patch.statements if patch is not None else {})
+        if patch is not None:
+            self._take_load_reads(patch.statements, self._reached_last)
+        else:
+            self._take_load_reads({}, self._states)
         if patch is not None:
             self.state.note_renewed(patch.renewed)
         if patch is None or patch.codebase is self._codebase:
@@ -443,8 +456,15 @@ class Project:
         layouts = {name: state.layout for name, state in self._states.items()}
         self.state.note(self._codebase, layouts, self.token_of)
 
-    def _take_load_reads(self, executed: Mapping[str, Sequence[TopLevel]]) -> None:
-        """Let the versions cover the files that were read by what has been executed."""
+    def _take_load_reads(
+        self, executed: Mapping[str, Sequence[TopLevel]], loaded: Collection[str]
+    ) -> None:
+        """Let the versions cover the files that were read by what has been executed.
+
+        Args:
+            executed: module name → its statements that were executed, if not all of them were.
+            loaded: modules that are up to date by now; others may wait for what they import.
+        """
         assert self._codebase is not None
         layouts = {name: state.layout for name, state in self._states.items()}
         texts = self._codebase.modules
@@ -452,8 +472,9 @@ class Project:
             return
         reads, data = self.load_reads.reads, self.load_reads.loaded_digests()
         self._codebase = self._codebase.updated({}, reads=reads, data=data)
-        for name, state in self._states.items():
-            self._states[name] = first_load(name, state.source, self._codebase, self._definer)
+        for name in self._states.keys() & set(loaded):
+            source = self._states[name].source
+            self._states[name] = first_load(name, source, self._codebase, self._definer)
 
     # -- loading as a whole -------------------------------------------------------------------
 
