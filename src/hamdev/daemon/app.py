@@ -47,6 +47,7 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
         SettingsError: the settings or options have mistakes.
         DaemonRunningError: another daemon serves this project.
         RuntimeFolderError: the socket's folder is not private.
+        SocketInUseError: somebody else listens on the socket.
         OSError: the socket cannot be made.
     """
     project = project.resolve()
