@@ -1,13 +1,11 @@
-"""The socket: bound, bound again if it is deleted, and who may connect to it."""
+"""Who may connect, and that there always is a socket to connect to."""
 
 from __future__ import annotations
 
-import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -15,9 +13,9 @@ from anyio.abc import TaskGroup, UNIXSocketStream
 
 from hamdev.daemon.connection import Connection
 from hamdev.daemon.hub import Hub
+from hamdev.daemon.listener import Listener
 from hamdev.daemon.requests import Requests
-from hamdev.errors import RuntimeFolderError, SocketInUseError
-from hamdev.paths import make_private_folder
+from hamdev.errors import HamdevError
 from hamdev.peer import is_trusted, peer_uid
 
 # How often to see whether the socket is still where clients look for it.
@@ -28,111 +26,56 @@ _PAUSE_S = 0.1
 
 
 @asynccontextmanager
-async def serving(path: Path, requests: Requests, hub: Hub, log: Any) -> AsyncIterator[None]:
-    """Serve the socket at `path` while the block is open; only the owner of this process may call.
+async def serving(
+    listener: Listener, requests: Requests, hub: Hub, log: Any
+) -> AsyncIterator[None]:
+    """Serve who connects while the block is open; only the owner of this process may.
 
-    The caller holds the project's lock, so a file that is there already is a dead daemon's. If
-    somebody deletes the socket, another one is bound within `LOOK_S`; who is connected stays so.
-
-    Raises:
-        RuntimeFolderError: the folder is not private.
-        SocketInUseError: somebody listens there already.
-        OSError: the socket cannot be made.
+    If somebody deletes the socket, it is bound again within `LOOK_S`; who is connected stays so.
     """
     door = _Door(requests, hub, log)
-    with ExitStack() as closing:
-        listener = closing.enter_context(_bound(path))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_keep_bound, path, listener, closing, door, log)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_keep_open, listener, door, log)
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.cancel()
 
 
-async def _keep_bound(
-    path: Path, listener: socket.socket, closing: ExitStack, door: _Door, log: Any
-) -> None:
+async def _keep_open(listener: Listener, door: _Door, log: Any) -> None:
     async with anyio.create_task_group() as connections:
         while True:
             async with anyio.create_task_group() as accepting:
-                accepting.start_soon(door.let_in, listener, connections)
-                await _until_deleted(path, log)
+                accepting.start_soon(door.let_in, listener.socket, connections)
+                await _until_deleted(listener, log)
                 accepting.cancel_scope.cancel()
-            closing.close()
-            listener = await _bound_again(path, closing, log)
+            listener.close()
+            await _bind_again(listener, log)
 
 
-async def _until_deleted(path: Path, log: Any) -> None:
-    ours = _identity(path)
+async def _until_deleted(listener: Listener, log: Any) -> None:
     is_told = False
-    while (seen := _identity(path)) is not None:
-        if seen != ours and not is_told:
+    while not listener.is_deleted:
+        if listener.is_replaced and not is_told:
             is_told = True
-            log.warning("somebody else took the place of the socket", socket=str(path))
+            log.warning("somebody else took the place of the socket", socket=str(listener.path))
         await anyio.sleep(LOOK_S)
 
 
-async def _bound_again(path: Path, closing: ExitStack, log: Any) -> socket.socket:
+async def _bind_again(listener: Listener, log: Any) -> None:
     reason = ""
     while True:
         try:
-            listener = closing.enter_context(_bound(path))
-        except (OSError, RuntimeFolderError, SocketInUseError) as error:
+            listener.bind()
+        except (OSError, HamdevError) as error:
             if str(error) != reason:
                 reason = str(error)
                 log.error("the socket is gone and cannot be made again yet", error=reason)
             await anyio.sleep(LOOK_S)
         else:
-            log.warning("somebody deleted the socket; it is there again", socket=str(path))
-            return listener
-
-
-@contextmanager
-def _bound(path: Path) -> Iterator[socket.socket]:
-    """A listening socket at `path`; at the end of the block it is removed, if it still is ours."""
-    make_private_folder(path.parent)
-    _require_nobody(path)
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        before = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(before)
-        listener.listen(128)
-        listener.setblocking(False)
-        identity = _identity(path)
-        try:
-            yield listener
-        finally:
-            listener.close()
-            if _identity(path) == identity:
-                path.unlink(missing_ok=True)
-
-
-def _require_nobody(path: Path) -> None:
-    """Two projects may be told to use one path, and neither may take it from the other."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except BlockingIOError:
-            pass  # its queue is full, so somebody is there
-        except OSError:
+            path = str(listener.path)
+            log.warning("somebody deleted the socket; it is there again", socket=path)
             return
-    raise SocketInUseError(
-        f"another process listens on the socket {str(path)!r} already. Way out: end it, or give "
-        "each project a path of its own (HAMDEV_SOCKET, or [server] socket in devserver.toml)."
-    )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino)
 
 
 class _Door:
