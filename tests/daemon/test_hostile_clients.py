@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -180,6 +181,51 @@ def test_a_path_that_can_be_none_is_of_no_interest(daemon: Daemon) -> None:
     ):
         with daemon.connect() as client:
             assert "pipelines" in client.call("sync", files={path: None})
+
+
+OUTSIDE = [
+    "../../etc/passwd",
+    "/etc/passwd",
+    "..",
+    "a/../../b",
+    "x\0y",
+    "file:///etc/passwd",
+    "~root",
+]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_no_name_leads_outside_what_hamdev_wrote(daemon: Daemon, name: str) -> None:
+    daemon.serve("large", "def large() -> str:\n    return 'x' * 300_000\n")
+    values = daemon.socket.with_suffix(".values")
+    daemon.ask("result", node="large")
+    before = {*daemon.socket.parent.iterdir()}
+    for method, params in [
+        ("result", {"node": name}),
+        ("result", {"node": "large", "pipeline": name}),
+        ("result", {"node": "large", "format": name}),
+        ("why", {"node": name}),
+        ("status", {"pipeline": name}),
+        ("rerun", {"nodes": [name]}),
+        ("rerun", {"pipeline": name}),
+    ]:
+        with pytest.raises(RpcFailure) as failure:
+            daemon.ask(method, **params)
+        assert failure.value.code in (1, 3)
+    assert "root:" not in json.dumps(daemon.ask("sync", files={name: None}))
+    path = Path(daemon.ask("result", node="large", format="json")["path"])
+    assert path.parent == values
+    assert {*daemon.socket.parent.iterdir()} == before
+
+
+def test_paths_from_a_client_are_never_opened(daemon: Daemon, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"  # whoever opens it waits for ever
+    os.mkfifo(pipe)
+    (daemon.root / "link").symlink_to(pipe)
+    files = dict.fromkeys([str(pipe), "link", os.path.relpath(pipe, daemon.root)])
+    assert "pipelines" in daemon.ask("sync", files=files)
+    with pytest.raises(OSError, match="No such device or address"):
+        os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)  # nobody is reading
 
 
 def test_times_that_make_no_sense(daemon: Daemon) -> None:
