@@ -136,6 +136,10 @@ class RuntimeFolderError(HamdevError):
     """The folder for the socket is not private to the user, so it is not used."""
 
 
+class SocketInUseError(HamdevError):
+    """A process that is no daemon of this project listens on the project's socket."""
+
+
 class DaemonError(HamdevError):
     """The daemon answered a request with an error.
 
@@ -154,8 +158,14 @@ class SyncTimeoutError(DaemonError, TimeoutError):
     """The daemon had no results for the present files within the given time."""
 
 
+# Nobody mistypes that much, and to compare a megabyte takes seconds.
+_MAX_MISTYPED = 256
+
+
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Up to three of `known` that `name` may have been meant to be, best first."""
+    if len(name) > _MAX_MISTYPED:
+        return []
     return get_close_matches(name, list(known), n=3, cutoff=0.6)
 
 

@@ -88,7 +88,14 @@ def make_private_folder(folder: Path) -> None:
         RuntimeFolderError: it belongs to someone else or others may write into it; the message
             has the command that mends it.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(folder)
+    link = folder.lstat()
+    if stat.S_ISLNK(link.st_mode) and link.st_uid not in (os.getuid(), 0):
+        raise RuntimeFolderError(
+            f"the folder {str(folder)!r} is a link that uid {link.st_uid} made, so it may lead "
+            f"elsewhere at any time. Way out: rm '{folder}', or set HAMDEV_SOCKET to a path of "
+            "your own."
+        )
     status = folder.stat()
     if status.st_uid != os.getuid():
         raise RuntimeFolderError(
@@ -101,5 +108,13 @@ def make_private_folder(folder: Path) -> None:
             f"others may write into the folder {str(folder)!r} "
             f"(mode {stat.S_IMODE(status.st_mode):04o}). Way out: chmod 700 '{folder}'"
         )
-    if status.st_mode & 0o077 and folder.name == "hamdev":
+    is_our_own = folder.name == "hamdev" or folder.suffix == ".values"
+    if status.st_mode & 0o077 and is_our_own:
         folder.chmod(0o700)
+
+
+def _make(folder: Path) -> None:
+    """As `mkdir(parents=True, exist_ok=True)`, but the folders above are private as well."""
+    if not folder.parent.exists():
+        _make(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)

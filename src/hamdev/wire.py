@@ -18,6 +18,9 @@ from hamdev.messages import Command, Event, Report
 MAX_LINE = 1024 * 1024
 # Far above every message; a larger length is noise.
 MAX_FRAME = 256 * 1024 * 1024
+# An answer repeats the id, and is a line itself.
+MAX_ID = 1024
+_MAX_ERROR_TEXT = 2000
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 UNKNOWN_METHOD = -32601
@@ -120,6 +123,8 @@ def _request(data: Any) -> Request | RpcError:
     identity = data.get("id")
     if isinstance(identity, bool) or not isinstance(identity, str | int | float | None):
         return RpcError(INVALID_REQUEST, "'id' is a string or a number")
+    if isinstance(identity, str) and len(identity) > MAX_ID:
+        return RpcError(INVALID_REQUEST, f"'id' is longer than {MAX_ID} characters")
     method = data.get("method")
     if data.get("jsonrpc") != "2.0" or not isinstance(method, str):
         text = "a request has 'jsonrpc': '2.0' and a 'method'"
@@ -140,11 +145,15 @@ def result_line(identity: Any, result: Any) -> bytes:
 
 def error_line(identity: Any, error: RpcError) -> bytes:
     """The line that answers a request with an error; `identity` None: what the error knows."""
-    body: dict[str, Any] = {"code": error.code, "message": error.message}
+    # Messages name what was asked for, which may be as long as a line.
+    text = error.message
+    if len(text) > _MAX_ERROR_TEXT:
+        text = text[:_MAX_ERROR_TEXT] + "…"
+    body: dict[str, Any] = {"code": error.code, "message": text}
     if error.data is not None:
         body["data"] = error.data
     known = error.identity if identity is None else identity
-    return to_json({"jsonrpc": "2.0", "id": known, "error": body}) + b"\n"
+    return _line({"jsonrpc": "2.0", "id": known, "error": body})
 
 
 def event_line(event: Event) -> bytes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from base64 import b64encode
@@ -10,6 +11,7 @@ import pytest
 
 from hamdev.clients.values import bytes_in, object_from
 from hamdev.errors import HamdevError
+from other_user import UID, needs_root
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectOnDisk
@@ -37,6 +39,16 @@ def test_large_value_is_read_from_its_file(tmp_path: Path) -> None:
     assert object_from(tmp_path)(answer) == [0, 1, 2]
     file.unlink()
     with pytest.raises(HamdevError, match=r"'n' is gone.*ask again"):
+        object_from(tmp_path)(answer)
+
+
+@needs_root
+def test_a_file_of_somebody_else_is_not_unpickled(tmp_path: Path) -> None:
+    file = tmp_path / "value.pickle"
+    file.write_bytes(global_pickle("no_such_library", "Evil"))
+    os.chown(file, UID, UID)
+    answer = {"node": "n", "path": str(file), "bytes": file.stat().st_size}
+    with pytest.raises(HamdevError, match=f"'n' belongs to uid {UID}"):
         object_from(tmp_path)(answer)
 
 

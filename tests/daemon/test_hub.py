@@ -159,3 +159,49 @@ async def test_a_closed_subscription_gets_nothing_more(hub):
     with anyio.move_on_after(0) as scope:
         await subscription.next()
     assert scope.cancelled_caught
+
+
+async def test_what_is_ready_is_copied_in_bounded_pieces(hub, monkeypatch):
+    monkeypatch.setattr(hub_module, "MAX_BATCH_BYTES", 1000)
+    with hub.subscription() as subscription:
+        sent = publish(hub, 30)
+        got: list[int] = []
+        while got != sent:
+            line = await subscription.next()
+            assert len(line) <= 1000
+            got += [json.loads(part)["params"]["seq"] for part in line.splitlines()]
+            assert got == sent[: len(got)]
+        hub.publish(Event(type="output", revision=3, text="x" * 2000))
+        assert [event["type"] for event in await read(subscription)] == ["output"]
+
+
+async def test_a_slow_reader_of_a_long_backlog_has_room_for_what_comes(hub, monkeypatch):
+    monkeypatch.setattr(hub_module, "MAX_QUEUED_EVENTS", 10)
+    monkeypatch.setattr(hub_module, "MAX_QUEUED_BYTES", 2000)
+    monkeypatch.setattr(hub_module, "MAX_BATCH_BYTES", 1000)
+    sent = publish(hub, 50)
+    with hub.subscription(0) as subscription:
+        got = await numbers(subscription)
+        assert got == sent[: len(got)]
+        sent += publish(hub, 10)
+        while got != sent:
+            got += await numbers(subscription)
+            assert got == sent[: len(got)]
+        publish(hub, 11)
+        assert [event["type"] for event in await read(subscription)] == ["snapshot"]
+
+
+async def test_an_ended_subscription_wakes_who_waits_and_gives_nothing_more(hub):
+    with hub.subscription() as subscription:
+
+        async def end() -> None:
+            await anyio.wait_all_tasks_blocked()
+            subscription.end()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end)
+            with pytest.raises(anyio.EndOfStream):
+                await subscription.next()
+        publish(hub, 1)
+        with pytest.raises(anyio.EndOfStream):
+            await subscription.next()

@@ -19,9 +19,11 @@ from hamdev.clients.protocol import (
     find_place,
     no_answer,
     no_socket,
+    not_ours,
     result_of,
 )
 from hamdev.errors import NoDaemonError
+from hamdev.peer import is_trusted, peer_uid
 
 if TYPE_CHECKING:
     from anyio.abc import SocketStream
@@ -60,6 +62,7 @@ class _AsyncConnection:
 
     async def open(self) -> None:
         import anyio
+        import anyio.abc
 
         if self._stream is not None:
             return
@@ -67,11 +70,17 @@ class _AsyncConnection:
         for path in self._place.sockets:
             try:
                 with anyio.fail_after(self._timeout):
-                    self._stream = await anyio.connect_unix(path)
+                    stream = await anyio.connect_unix(path)
             except OSError as error:
                 reasons.append(no_socket(path, error))
-            else:
+                continue
+            # Whoever answers says what is unpickled here.
+            uid = peer_uid(stream.extra(anyio.abc.SocketAttribute.raw_socket))
+            if is_trusted(uid):
+                self._stream = stream
                 return
+            await stream.aclose()
+            reasons.append(not_ours(path, uid))
         raise self._place.no_daemon(reasons)
 
     async def ask(self, call: Call[T]) -> T:

@@ -20,6 +20,7 @@ from hamdev.errors import (
     NoDaemonError,
     RuntimeFolderError,
     SettingsError,
+    SocketInUseError,
     SyncTimeoutError,
 )
 
@@ -36,6 +37,7 @@ _STATUSES: list[tuple[type[HamdevError], int]] = [
     (SettingsError, WRONG_USAGE),
     (ModuleMissingError, WRONG_USAGE),
     (RuntimeFolderError, WRONG_USAGE),
+    (SocketInUseError, WRONG_USAGE),
     (SyncTimeoutError, TIMED_OUT),
     (HamdevError, FAILED),
 ]

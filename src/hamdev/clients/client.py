@@ -26,9 +26,11 @@ from hamdev.clients.protocol import (
     find_place,
     no_answer,
     no_socket,
+    not_ours,
     result_of,
 )
 from hamdev.errors import NoDaemonError
+from hamdev.peer import is_trusted, peer_uid
 
 __all__ = ["AsyncClient", "AsyncEvents", "Client", "Events", "connect", "connect_async"]
 
@@ -111,8 +113,12 @@ def _connected(place: Place, timeout: float) -> tuple[socket.socket, str]:
         except OSError as error:
             stream.close()
             reasons.append(no_socket(path, error))
-        else:
+            continue
+        # Whoever answers says what is unpickled here.
+        if is_trusted(uid := peer_uid(stream)):
             return stream, path
+        stream.close()
+        reasons.append(not_ours(path, uid))
     raise place.no_daemon(reasons)
 
 

@@ -272,6 +272,11 @@ def no_socket(path: str, error: OSError) -> str:
     return f"socket {path!r}: {error.strerror or error}"
 
 
+def not_ours(path: str, uid: int) -> str:
+    """Why a socket that somebody listens on is not used, as a clause."""
+    return f"socket {path!r}: uid {uid} listens there, and you are uid {os.getuid()}"
+
+
 def no_answer(method: str, seconds: float) -> SyncTimeoutError:
     """Says that the daemon is there and silent."""
     return SyncTimeoutError(

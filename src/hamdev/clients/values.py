@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from base64 import b64decode
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hamdev.errors import HamdevError
+from hamdev.peer import is_trusted
 
 # sys.path belongs to the whole process.
 _path_lock = threading.RLock()
@@ -58,7 +60,14 @@ def object_from(project: Path) -> Callable[[Mapping[str, Any]], Any]:
 def _content(answer: Mapping[str, Any]) -> bytes:
     path = Path(answer["path"])
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if not is_trusted(uid := os.fstat(file.fileno()).st_uid):
+                raise HamdevError(
+                    f"the file {str(path)!r} with the value of {answer.get('node')!r} belongs to "
+                    f"uid {uid}, whom you (uid {os.getuid()}) need not trust. Way out: ask as the "
+                    "user who started the daemon."
+                )
+            return file.read()
     except FileNotFoundError:
         raise HamdevError(
             f"the file {str(path)!r} with the value of {answer.get('node')!r} is gone: the daemon "

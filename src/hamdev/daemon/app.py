@@ -6,31 +6,26 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import anyio
-from filelock import FileLock, Timeout
 
-from hamdev import __version__
 from hamdev.config import Options, Settings, apply_options, load_settings
 from hamdev.daemon.engine import Engine
 from hamdev.daemon.hub import Hub
+from hamdev.daemon.listener import listening
 from hamdev.daemon.log import DaemonLog
+from hamdev.daemon.place import Place, emptied
 from hamdev.daemon.requests import Requests
 from hamdev.daemon.server import serving
-from hamdev.errors import DaemonRunningError, SettingsError
-from hamdev.messages import PROTOCOL
+from hamdev.errors import SettingsError
 from hamdev.paths import (
     MAX_SOCKET_PATH,
-    daemon_file,
     default_socket,
-    information_folder,
-    lock_file,
     values_folder,
 )
 
@@ -47,6 +42,7 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
         SettingsError: the settings or options have mistakes.
         DaemonRunningError: another daemon serves this project.
         RuntimeFolderError: the socket's folder is not private.
+        SocketInUseError: somebody else listens on the socket.
         OSError: the socket cannot be made.
     """
     project = project.resolve()
@@ -54,25 +50,28 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
     log = DaemonLog(settings.server.log_level, settings.server.log_format)
     asyncio.get_running_loop().set_exception_handler(partial(_log_loop_error, log.logger))
     path = _socket_path(project, settings)
-    with _locked(project, path):
-        values = values_folder(path)
-        shutil.rmtree(values, ignore_errors=True)
+    place = Place(project, path)
+    values = values_folder(path)
+    # Whatever is wrong so far is told before anything is started. Only who listens may touch the
+    # values: the lock may be that of a file that somebody has deleted under a daemon.
+    with (
+        anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        place.taken() as locks,
+        listening(path) as listener,
+        emptied(values),
+    ):
         engine = Engine(project, options, settings, log, values)
         requests = Requests(engine)
-        try:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async with (
-                    _stop_on(signals, engine),
-                    engine.running(),
-                    serving(path, requests, engine.hub, log.logger),
-                    _events_written(engine.hub, events_to),
-                ):
-                    with _announced(project, path):
-                        log.logger.info("serving", socket=str(path), pid=os.getpid())
-                        await engine.wait_stopped()
-                        log.logger.info("stopping")
-        finally:
-            shutil.rmtree(values, ignore_errors=True)
+        async with (
+            _stop_on(signals, engine),
+            engine.running(),
+            serving(listener, requests, engine.hub, log.logger),
+            place.kept(locks, log.logger),
+            _events_written(engine.hub, events_to),
+        ):
+            log.logger.info("serving", socket=str(path), pid=os.getpid())
+            await engine.wait_stopped()
+            log.logger.info("stopping")
 
 
 def _log_loop_error(logger: Any, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -96,56 +95,6 @@ def _socket_path(project: Path, settings: Settings) -> Path:
             ],
         )
     return path
-
-
-@contextlib.contextmanager
-def _locked(project: Path, path: Path) -> Iterator[None]:
-    folder = information_folder(project)
-    folder.mkdir(exist_ok=True)
-    with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x") as ignored:
-        ignored.write("*\n")
-    lock = FileLock(lock_file(project), timeout=0, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise DaemonRunningError(_who_serves(project, path)) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _who_serves(project: Path, path: Path) -> str:
-    try:
-        known = json.loads(daemon_file(project).read_text(encoding="utf-8"))
-        who = f"pid {known['pid']}, socket {known['socket']}"
-    except (OSError, ValueError, KeyError):
-        who = f"just starting, socket {path}"
-    return (
-        f"a daemon already serves {str(project)!r} ({who}). "
-        "Way out: use it (hamdev status), or end it first (hamdev stop)."
-    )
-
-
-@contextlib.contextmanager
-def _announced(project: Path, path: Path) -> Iterator[None]:
-    """`daemon.json` in the project, while the block is open."""
-    file = daemon_file(project)
-    facts = {
-        "pid": os.getpid(),
-        "socket": str(path),
-        "protocol": PROTOCOL,
-        "version": __version__,
-        "root": str(project),
-        "web": None,
-    }
-    fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-    fresh.replace(file)
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
 
 
 @contextlib.asynccontextmanager

@@ -195,6 +195,8 @@ class Engine:
                 if (fetching := self._fetches.get(fetched.request)) is not None:
                     fetching.answer = fetched
                     fetching.arrived.set()
+                elif fetched.path is not None:
+                    self._drop_old_files()  # who asked has gone
                 return
             case WorkerSaid(worker, Ready(python=self.python, hamilton=self.hamilton)):
                 pass

@@ -17,6 +17,8 @@ MAX_KEPT_EVENTS = 4096
 MAX_KEPT_BYTES = 16 * 1024 * 1024
 MAX_QUEUED_EVENTS = 1024
 MAX_QUEUED_BYTES = 8 * 1024 * 1024
+# Lines are shared by all queues, and copied only when they are sent: so much at a time.
+MAX_BATCH_BYTES = 256 * 1024
 
 
 class Hub:
@@ -102,35 +104,61 @@ class Subscription:
         self._fresh_line = fresh_line
         self.is_fresh = missed is None
         self._lines = deque(missed or ())
-        self._bytes = 0
+        self._bytes = sum(map(len, self._lines))
         self._is_lagging = False
+        self._is_ended = False
         self._arrived = anyio.Event()
         # What was missed is kept anyway, so it does not count.
         self._max_events = MAX_QUEUED_EVENTS + len(self._lines)
+        self._max_bytes = MAX_QUEUED_BYTES + self._bytes
 
     def put(self, line: bytes) -> None:
         """Queue a line; if the queue is full, drop it all in favour of a snapshot."""
-        if self._is_lagging:
+        if self._is_lagging or self._is_ended:
             return
-        if len(self._lines) >= self._max_events or self._bytes + len(line) > MAX_QUEUED_BYTES:
-            self._lines.clear()
-            self._bytes = 0
+        if len(self._lines) >= self._max_events or self._bytes + len(line) > self._max_bytes:
+            self._drop()
             self._is_lagging = True
         else:
             self._lines.append(line)
             self._bytes += len(line)
         self._arrived.set()
 
+    def end(self) -> None:
+        """Let `next` give nothing more, also if somebody waits in it."""
+        self._drop()
+        self._is_ended = True
+        self._arrived.set()
+
     async def next(self) -> bytes:
-        """The next line, or several at once that are ready; waits for one."""
-        while not self._lines and not self._is_lagging:
+        """The next line, or several at once that are ready; waits for one.
+
+        Raises:
+            anyio.EndOfStream: the subscription was ended.
+        """
+        while not self._lines and not self._is_lagging and not self._is_ended:
             self._arrived = anyio.Event()
             await self._arrived.wait()
-        self._max_events = MAX_QUEUED_EVENTS
+        if self._is_ended:
+            raise anyio.EndOfStream
         if self._is_lagging:
             self._is_lagging = False
             return self._fresh_line()
-        ready = b"".join(self._lines)
+        return b"".join(self._take())
+
+    def _take(self) -> list[bytes]:
+        taken = [self._lines.popleft()]
+        size = len(taken[0])
+        while self._lines and size + len(self._lines[0]) <= MAX_BATCH_BYTES:
+            taken.append(self._lines.popleft())
+            size += len(taken[-1])
+        self._bytes -= size
+        self._max_events = max(self._max_events - len(taken), MAX_QUEUED_EVENTS)
+        self._max_bytes = max(self._max_bytes - size, MAX_QUEUED_BYTES)
+        return taken
+
+    def _drop(self) -> None:
         self._lines.clear()
         self._bytes = 0
-        return ready
+        self._max_events = MAX_QUEUED_EVENTS
+        self._max_bytes = MAX_QUEUED_BYTES

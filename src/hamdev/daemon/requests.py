@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import anyio
+import anyio.to_thread
 import msgspec
 
 from hamdev import __version__
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "json", "csv", "parquet", "arrow", "pickle", "png")
 DEFAULT_SYNC_S = 60.0
+_MAX_PATH = 4096
+_SHOWN_NODES = 10
 
 
 class _Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +88,7 @@ class Requests:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._lookups = anyio.CapacityLimiter(2)
         self._methods: dict[str, tuple[type[_Params], Callable[[Any], Awaitable[Any]]]] = {
             "hello": (_Hello, self._hello),
             "status": (_OfPipeline, self._status),
@@ -153,8 +158,7 @@ class Requests:
 
     async def _sync(self, params: _Sync) -> Status:
         limit = DEFAULT_SYNC_S if params.timeout is None else params.timeout
-        # A client's path counts as the daemon sees it; a foreign one is of no interest.
-        files = [os.path.realpath(self._engine.project / file) for file in params.files or ()]
+        files = await self._files(params.files or ())
         if not await self._engine.sync(files, limit):
             status = self._engine.status()
             busy = [n for n, p in status.pipelines.items() if p.state in ("starting", "running")]
@@ -200,19 +204,23 @@ class Requests:
     async def _rerun(self, params: _Rerun) -> dict[str, int]:
         engine = self._engine
         statuses = engine.session.statuses()
-        for node in params.nodes or ():
-            self._node(node, params.pipeline)
+        nodes = tuple(dict.fromkeys(params.nodes or ()))
         if params.pipeline is not None:
             pipelines = [self._pipeline(params.pipeline)]
-        elif params.nodes:
-            wanted = set(params.nodes)
-            pipelines = [name for name, p in statuses.items() if wanted & p.nodes.keys()]
         else:
             pipelines = list(statuses)
-        text = "asked for" + (f": {', '.join(params.nodes)}" if params.nodes else "")
+        of_pipelines = {node for name in pipelines for node in statuses[name].nodes}
+        for node in nodes:
+            if node not in of_pipelines:
+                self._node(node, params.pipeline)  # says what is wrong with it
+        if nodes and params.pipeline is None:
+            pipelines = [n for n, p in statuses.items() if not p.nodes.keys().isdisjoint(nodes)]
+        text = "asked for" + (f": {', '.join(nodes[:_SHOWN_NODES])}" if nodes else "")
+        if len(nodes) > _SHOWN_NODES:
+            text += f" and {len(nodes) - _SHOWN_NODES} more"
         kind = "clean" if params.clean else "rerun"
         cause = Cause(kind=kind, text=text)
-        engine.hand_in(RerunAsked(pipelines, cause, params.clean, params.nodes or ()))
+        engine.hand_in(RerunAsked(pipelines, cause, params.clean, nodes))
         run = engine.session.queued_run(pipelines[0]) if pipelines else None
         return {"run": run if run is not None else 0}
 
@@ -228,6 +236,21 @@ class Requests:
         return {}
 
     # -- names --------------------------------------------------------------------------------
+
+    async def _files(self, paths: Iterable[str]) -> list[str]:
+        """The files that a client's paths lead to, as the daemon sees them.
+
+        Paths are looked up in a thread, since there may be thousands and file systems may hang.
+        """
+        # The system knows no longer names, and to follow them anyway takes seconds.
+        sane = [path for path in paths if len(path) <= _MAX_PATH and "\0" not in path]
+        files = [os.path.normpath(self._engine.project / path) for path in sane]
+        if not files:
+            return []
+        # Either may be the name that a file is known by.
+        return files + await anyio.to_thread.run_sync(
+            _real_paths, files, abandon_on_cancel=True, limiter=self._lookups
+        )
 
     def _pipeline(self, name: str) -> str:
         known = list(self._engine.session.statuses())
@@ -270,6 +293,10 @@ def convert(kind: type[_Params], params: Mapping[str, Any]) -> Any:
     except msgspec.ValidationError as error:
         known = [field.encode_name for field in msgspec.structs.fields(kind)]
         raise RpcError(INVALID_PARAMS, str(error), {"params": known}) from None
+
+
+def _real_paths(files: Iterable[str]) -> list[str]:
+    return [os.path.realpath(file) for file in files]
 
 
 def _why_no_value(status: PipelineStatus, node: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from hamdev.messages import Fetch, Fetched
+from hamdev.paths import make_private_folder
 from hamdev.worker.formats import BINARY, ENDINGS, NoSuchFormatError, render
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory
@@ -61,7 +62,7 @@ def _inline(content: bytes, format: str) -> str:
 def _written(content: bytes, command: Fetch) -> str:
     """A new file with `content` that only the owner can read; returns its path."""
     folder = Path(command.folder)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(folder)
     ending = ENDINGS.get(command.format, command.format)
     # mkstemp gives 0600 and a name of its own, so a reader of an older file is not disturbed.
     descriptor, path = tempfile.mkstemp(prefix="value-", suffix=f".{ending}", dir=folder)
