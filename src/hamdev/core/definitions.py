@@ -234,6 +234,7 @@ class _Table:
         self._statements = statements = readings.statements
         self._lines = readings.lines
         self._future = readings.future
+        self._effects = readings.effects
         self._before = before
         self._owned: dict[str, list[int]] = {}
         self._events: dict[str, list[int]] = {}
@@ -327,7 +328,7 @@ class _Table:
             for name, numbers in self._events.items()
             if len(numbers) > 1 and not self._same_import(name, numbers)
         }
-        effects = [n for n, statement in enumerate(self._statements) if statement.effect]
+        effects = self._effects
         stars = any(statement.star for statement in self._statements)
         handles = any(statement.handles for statement in self._statements)
         # Used before it is bound, a name means the builtin, what a star import brought, or an
@@ -397,7 +398,7 @@ def _combine(name: str, own: Sequence[Statement], digest: bytes) -> Definition:
 
 def _effects(readings: Readings) -> Definition | None:
     """The statements with effects, as one definition."""
-    found = {n: s for n, s in enumerate(readings.statements) if s.effect}
+    found = {n: readings.statements[n] for n in readings.effects}
     if not found:
         return None
     own = list(found.values())
