@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 from watchfiles import awatch
 
-from hamdev.content import content_digest
+from hamdev.content import content_digest, is_proof
 from hamdev.core.settle import Settle
 from hamdev.daemon import inotify
 
@@ -26,9 +26,6 @@ RETRY_S = 30.0
 # Reading more than this takes longer than the detour through a thread.
 _INLINE_BYTES = 4 * 1024 * 1024
 _INLINE_FILES = 64
-# Within one tick of a file system's clock a second write leaves no trace in the stat data.
-_TICK_S = 0.1
-_WHOLE_SECONDS_TICK_S = 2.1
 
 Stat = tuple[int, int, int, int, int]
 
@@ -266,7 +263,7 @@ class Watcher:
         else:
             contents = await anyio.to_thread.run_sync(_digests, files, abandon_on_cancel=True)
         for file in self._files & stats.keys():
-            if _is_proof(stats[file], wall):
+            if is_proof(stats[file], wall):
                 self._stats[file] = stats[file]
             else:
                 self._stats.pop(file, None)
@@ -309,16 +306,6 @@ def _stat(file: str) -> Stat | None:
         status.st_ino,
         status.st_dev,
     )
-
-
-def _is_proof(status: Stat | None, wall: float) -> bool:
-    """Whether every write after this moment, `wall`, is bound to change the stat data."""
-    if status is None:
-        return True
-    changed_at = status[1] / 1e9
-    tick = _TICK_S if status[1] % 1_000_000_000 else _WHOLE_SECONDS_TICK_S
-    # A time in the future is another machine's; there is no waiting for it to pass.
-    return wall - changed_at >= tick or changed_at > wall + 1.0
 
 
 def _written_at(file: str, now: float, wall: float) -> float | None:

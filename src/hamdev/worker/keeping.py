@@ -11,10 +11,9 @@ from typing import Any
 
 import msgspec
 
-from hamdev.content import content_digest, signature
 from hamdev.core.plan import PlannedNode
 from hamdev.messages import Summary
-from hamdev.pipeline.file_states import FileState, unobserved
+from hamdev.pipeline.file_states import present_state, unobserved
 from hamdev.worker.memory import GONE, Remembered
 from hamdev.worker.store import MISSING, Store
 
@@ -62,7 +61,7 @@ class Keeping:
         """Write a value to disk some time soon, if it is worth it and can be found again."""
         if remembered.seconds < self._slower_than_s or not remembered.has_fingerprint:
             return
-        if any(state.digest is None and state.signature for state in remembered.files.values()):
+        if not all(state.is_known for state in remembered.files.values()):
             return
         key = _key(node, remembered.inputs)
         if key is not None:
@@ -80,15 +79,16 @@ class Keeping:
             facts = self._store.get(key + "fa")
             if not isinstance(facts, _Facts):
                 return None
-            if any(content_digest(path) != digest for path, digest in facts.files.items()):
-                return None
+        files = {path: present_state(path) for path in facts.files}
+        if any(files[path].digest != digest for path, digest in facts.files.items()):
+            return None
         return Remembered(
             value=GONE,
             token=facts.token,
             has_fingerprint=True,
             version=node.version,
             inputs=inputs,
-            files={p: FileState(signature(p), digest) for p, digest in facts.files.items()},
+            files=files,
             seconds=facts.seconds,
             size=facts.size,
             run=run,
