@@ -14,6 +14,7 @@ import msgspec
 from hamdev.core.plan import PlannedNode
 from hamdev.messages import Summary
 from hamdev.pipeline.file_states import present_state, unobserved
+from hamdev.worker.interruption import Interruption
 from hamdev.worker.memory import GONE, Remembered
 from hamdev.worker.store import MISSING, Store
 
@@ -38,11 +39,17 @@ class Keeping:
         store: where; it is bounded by itself.
         slower_than_s: only values that took longer are kept.
         token_of: fingerprints a value again, to see that it did not change while it was written.
+        interruption: of the run that looks for values; it need not wait for a large one.
     """
 
     def __init__(
-        self, store: Store, slower_than_s: float, token_of: Callable[[Any], bytes]
+        self,
+        store: Store,
+        slower_than_s: float,
+        token_of: Callable[[Any], bytes],
+        interruption: Interruption,
     ) -> None:
+        self._interruption = interruption
         self._store = store
         self._slower_than_s = slower_than_s
         self._token_of = token_of
@@ -71,6 +78,7 @@ class Keeping:
         self, node: PlannedNode, tokens: Mapping[str, bytes | None], run: int, revision: int
     ) -> Remembered | None:
         """What was kept of a node with these inputs, if its files hold what they held then."""
+        self._interruption.raise_if_wanted()  # large files take a while
         inputs = {i: t for i in node.inputs if (t := tokens.get(i)) is not None}
         key = _key(node, inputs)
         if key is None:
@@ -99,13 +107,18 @@ class Keeping:
         )
 
     def load(self, remembered: Remembered) -> bool:
-        """Bring a value that is on disk into memory; False if it is no longer to be had."""
+        """Bring a value that is on disk into memory; False if it is no longer to be had.
+
+        Raises:
+            RunCancelled: nobody waits for it any more.
+        """
         if remembered.is_in_memory:
             return True
         if not remembered.key:
             return False
         with unobserved():
-            value = self._store.get(remembered.key)
+            value = self._store.get(remembered.key, lambda: self._interruption.is_wanted)
+        self._interruption.raise_if_wanted()
         if value is MISSING:
             return False
         remembered.value = value
