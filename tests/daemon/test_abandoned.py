@@ -113,12 +113,14 @@ def test_one_start_does_not_remove_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(abandoned, "MOST", 2)
-    values = [project(tmp_path / str(number)) for number in range(5)][0].parent
+    for number in range(5):
+        values = project(tmp_path / str(number)).parent
     assert [len(remove_abandoned(values)) for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_several_at_once(tmp_path: Path) -> None:
-    values = [project(tmp_path / str(number)) for number in range(30)][0].parent
+    for number in range(30):
+        values = project(tmp_path / str(number)).parent
     threads = [threading.Thread(target=remove_abandoned, args=(values,)) for _ in range(4)]
     for thread in threads:
         thread.start()
