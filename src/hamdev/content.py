@@ -8,6 +8,10 @@ import stat
 
 MAX_HASHED_BYTES = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
+_UNREAD = "large-"
+# Within one tick of a file system's clock a second write leaves no trace in the stat data.
+_TICK_S = 0.1
+_WHOLE_SECONDS_TICK_S = 2.1
 
 Signature = tuple[int, ...]
 
@@ -15,7 +19,8 @@ Signature = tuple[int, ...]
 def content_digest(path: str) -> str | None:
     """A digest of a file's content or of a folder's names; None if there is neither.
 
-    Of a file over 64 MiB it tells size, time and inode instead: reading it takes too long.
+    Of a file over 64 MiB it tells size, time and inode instead (see `is_read`): reading it takes
+    too long. The time is that of the last change, which nobody can set back.
     """
     try:
         with open(path, "rb", opener=_opener) as file:  # Path.open takes no opener
@@ -23,7 +28,7 @@ def content_digest(path: str) -> str | None:
             if not stat.S_ISREG(status.st_mode):
                 return None
             if status.st_size > MAX_HASHED_BYTES:
-                return f"large-{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+                return f"{_UNREAD}{status.st_size}-{status.st_ctime_ns}-{status.st_ino}"
             digest = hashlib.sha256()
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
@@ -46,8 +51,28 @@ def small_content(path: str, max_bytes: int) -> bytes | None:
     return content if len(content) <= max_bytes else None
 
 
+def is_read(digest: str) -> bool:
+    """Whether a digest is one of the content itself."""
+    return not digest.startswith(_UNREAD)
+
+
+def is_proof(found: Signature | None, wall: float) -> bool:
+    """Whether every change after this moment, `wall`, is bound to change a signature.
+
+    Args:
+        found: its second number is the time of the last change, in nanoseconds.
+        wall: what `time.time` said just before the signature was taken.
+    """
+    if found is None:
+        return True
+    changed_at = found[1] / 1e9
+    tick = _TICK_S if found[1] % 1_000_000_000 else _WHOLE_SECONDS_TICK_S
+    # A time in the future is another machine's; there is no waiting for it to pass.
+    return wall - changed_at >= tick or changed_at > wall + 1.0
+
+
 def signature(path: str) -> Signature | None:
-    """What `stat` tells of a path: as long as it stays the same, so does the content.
+    """What `stat` tells of a path: while it stays the same, so does the content; see `is_proof`.
 
     For a folder, its names are looked at later; its time alone says whether they may have changed.
     """

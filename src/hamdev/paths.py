@@ -35,7 +35,12 @@ def find_project(start: Path | None = None) -> Path:
 
 def project_key(project: Path) -> str:
     """16 hex digits that stand for the project: from the sha256 of its real path."""
-    return hashlib.sha256(os.fsencode(project.resolve())).hexdigest()[:16]
+    return project_key_of(os.fsencode(project.resolve()))
+
+
+def project_key_of(path: bytes) -> str:
+    """`project_key` of a real path, whether it is there or not."""
+    return hashlib.sha256(path).hexdigest()[:16]
 
 
 def runtime_folder() -> Path:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker_process import WorkerProcess, worker_process
+
+from hamdev.messages import Cancel, Planned, RunEnded
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectOnDisk
@@ -32,8 +35,6 @@ def _finish(worker: WorkerProcess, start: Start) -> WorkerProcess:
 
 
 def _wait_for(folder: Path, count: int) -> None:
-    import time
-
     until = time.monotonic() + 20
     while time.monotonic() < until:
         if folder.is_dir() and len(list(folder.glob("*.value"))) >= count:
@@ -186,3 +187,48 @@ def test_a_worker_that_the_daemon_would_start_does_all_this_too(
     with worker_process(None, project.root, tmp_path / "kept", **KEEP_ALL) as worker:
         assert worker.run().ran == []
         assert worker.value("leaf") == 2
+
+
+SLOW_TO_LOAD = """
+import os, time
+
+class Piece:
+    def __init__(self, text):
+        self.text = text
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if not os.path.exists("quick"):
+            open("loading", "w").close()
+            time.sleep(0.02)
+
+def slow() -> list:
+    return [Piece(str(n) * 100_000) for n in range(200)]
+"""
+
+
+def test_a_value_that_is_being_loaded_keeps_no_newer_run_waiting(
+    project: ProjectOnDisk, start: Start, tmp_path: Path
+) -> None:
+    project.write("main", SLOW_TO_LOAD + "def leaf(slow: list) -> int:\n    return len(slow)\n")
+    worker = start(**KEEP_ALL)
+    worker.run()
+    _wait_for(tmp_path / "kept", 4)
+    worker = _finish(worker, start)
+    project.write("main", SLOW_TO_LOAD + "def leaf(slow: list) -> int:\n    return -len(slow)\n")
+    run = worker.begin_run()
+    loading = project.root / "loading"
+    until = time.monotonic() + 20
+    while not loading.exists():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    worker.tell(Cancel(run=run))
+    heard = worker.hear()
+    while not isinstance(heard, RunEnded):
+        assert not isinstance(heard, Planned)  # for which all values have to be there
+        heard = worker.hear()
+    assert heard.outcome == "cancelled"
+    (project.root / "quick").touch()
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["leaf"]
+    assert "slow" in found.restored

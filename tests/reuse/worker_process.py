@@ -147,7 +147,8 @@ class WorkerProcess:
         self.begin_run(forced=forced, clean=clean)
         return self.finish_run()
 
-    def begin_run(self, *, forced: tuple[str, ...] | None = (), clean: bool = False) -> None:
+    def begin_run(self, *, forced: tuple[str, ...] | None = (), clean: bool = False) -> int:
+        """The number of a run that has been asked for."""
         self._number += 1
         spec = PipelineSpec(
             name=self.pipeline,
@@ -159,6 +160,7 @@ class WorkerProcess:
         self.tell(
             Run(run=self._number, revision=self._number, spec=spec, forced=forced, clean=clean)
         )
+        return self._number
 
     def finish_run(self) -> Ran:
         found = Ran()

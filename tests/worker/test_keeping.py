@@ -15,6 +15,7 @@ from hamdev.content import content_digest, signature
 from hamdev.core.plan import PlannedNode
 from hamdev.messages import Summary
 from hamdev.worker.fingerprint import fingerprint
+from hamdev.worker.interruption import Interruption
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, Remembered, unique_token
 from hamdev.worker.reads import FileState
@@ -26,6 +27,10 @@ LARGE = 10**9
 
 def token_of(value: Any) -> bytes:
     return fingerprint(value, lambda _: None) or unique_token()
+
+
+def new_keeping(store: Store) -> Keeping:
+    return Keeping(store, 0.0, token_of, Interruption((), lambda run: None))
 
 
 def made(value: Any, *files: Path) -> Remembered:
@@ -62,13 +67,13 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def keeping(store: Store) -> Keeping:
-    return Keeping(store, 0.0, token_of)
+    return new_keeping(store)
 
 
 def test_a_value_is_found_again(store: Store, keeping: Keeping) -> None:
     keeping.keep(NODE, made([1]))
     keeping.finish()
-    assert found(Keeping(store, 0.0, token_of)) == [1]
+    assert found(new_keeping(store)) == [1]
 
 
 def test_a_value_that_was_changed_in_place_does_not_replace_the_right_one(

@@ -100,6 +100,42 @@ def test_a_value_outlives_its_file(store: Store) -> None:
     assert (array == np.arange(100_000)).all()
 
 
+def test_a_forked_child_changes_a_copy_of_its_own(store: Store) -> None:
+    store.put(KEY, np.zeros(100_000))
+    code = """
+        import os, sys
+        from pathlib import Path
+        from hamdev.worker.store import Store
+        array = Store(Path(sys.argv[1]), 10**9).get(sys.argv[2])
+        if not (pid := os.fork()):
+            array[:] = 1
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print(array.sum())
+        """
+    assert finished(child(code, store.folder, KEY)) == "0.0\n"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.arange(8_000_000.0), [str(n) for n in range(100_000)], "x" * 40_000_000],
+    ids=["buffers", "many objects", "one large text"],
+)
+def test_a_value_that_nobody_wants_any_more_is_not_loaded_to_its_end(
+    store: Store, value: Any
+) -> None:
+    store.put(KEY, value)
+    for count in range(1000):
+        asked = iter(range(count))
+        if store.get(KEY, lambda asked=asked: next(asked, None) is None) is not MISSING:
+            break
+        assert files(store) == [f"{KEY}.value"]
+    else:
+        raise AssertionError("it always asks once more")
+    assert count > 5
+    assert same(store.get(KEY), value)
+
+
 def test_views_read_only_arrays_and_polars_come_back(store: Store) -> None:
     array = np.arange(20_000.0)
     fixed = np.arange(20_000.0)

@@ -95,6 +95,8 @@ class Definitions:
         exports_unknown: there is an `__all__` that is not a literal.
         dynamic: it may define names that are not written in it.
         loads: modules that it imports, each with the number of the statement that does.
+        late_loads: those of them that only calls of functions import.
+        unsure_loads: those of them that are imported or not, as something else decides.
         digest: of all statements, in order.
         docs: of all docstrings.
         text_digest: of the exact text.
@@ -113,6 +115,8 @@ class Definitions:
     exports_unknown: bool
     dynamic: bool
     loads: tuple[tuple[int, str], ...]
+    late_loads: frozenset[tuple[int, str]]
+    unsure_loads: frozenset[tuple[int, str]]
     digest: bytes
     docs: bytes
     text_digest: bytes
@@ -179,6 +183,13 @@ def read_definitions(
         exports_unknown=exports_unknown,
         dynamic=any(statement.dynamic for statement in statements),
         loads=tuple((at, name) for at, s in enumerate(statements) for name in sorted(s.loads)),
+        late_loads=frozenset((at, n) for at, s in enumerate(statements) for n in s.late_loads),
+        unsure_loads=frozenset(
+            (at, name)
+            for at, s in enumerate(statements)
+            if not s.imports_surely
+            for name in s.loads - s.late_loads
+        ),
         digest=_hash(future, *(s.digest for s in statements)),
         docs=_hash(docstring.encode("utf-8", "surrogatepass"), *(s.docs for s in statements)),
         text_digest=text_digest,
@@ -198,7 +209,7 @@ def _opaque(module: ModuleText, text_digest: bytes) -> Definitions:
     )  # fmt: skip
     return Definitions(
         module.name, module.file, module.is_package, {}, effects, (), None, True, True, (),
-        text_digest, b"", text_digest, frozenset(), frozenset(),
+        frozenset(), frozenset(), text_digest, b"", text_digest, frozenset(), frozenset(),
     )  # fmt: skip
 
 
@@ -223,6 +234,7 @@ class _Table:
         self._statements = statements = readings.statements
         self._lines = readings.lines
         self._future = readings.future
+        self._effects = readings.effects
         self._before = before
         self._owned: dict[str, list[int]] = {}
         self._events: dict[str, list[int]] = {}
@@ -316,7 +328,7 @@ class _Table:
             for name, numbers in self._events.items()
             if len(numbers) > 1 and not self._same_import(name, numbers)
         }
-        effects = [n for n, statement in enumerate(self._statements) if statement.effect]
+        effects = self._effects
         stars = any(statement.star for statement in self._statements)
         handles = any(statement.handles for statement in self._statements)
         # Used before it is bound, a name means the builtin, what a star import brought, or an
@@ -386,7 +398,7 @@ def _combine(name: str, own: Sequence[Statement], digest: bytes) -> Definition:
 
 def _effects(readings: Readings) -> Definition | None:
     """The statements with effects, as one definition."""
-    found = {n: s for n, s in enumerate(readings.statements) if s.effect}
+    found = {n: readings.statements[n] for n in readings.effects}
     if not found:
         return None
     own = list(found.values())

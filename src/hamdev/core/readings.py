@@ -78,6 +78,19 @@ class Readings:
             for statement in self.known[placed.node].statements
         ]
 
+    @cached_property
+    def effects(self) -> list[int]:
+        """The numbers of the statements with effects.
+
+        What changes an object that a star import brought belongs to no name of this module.
+        """
+        statements = self.statements
+        found = [n for n, s in enumerate(statements) if s.effect]
+        if any(s.star for s in statements):
+            bound = {name for s in statements for name in s.binds}
+            found += [n for n, s in enumerate(statements) if not s.binds and s.alters - bound]
+        return sorted(set(found))
+
     @property
     def future(self) -> bytes:
         """The features that are imported from `__future__`."""

@@ -97,6 +97,7 @@ class ScopeReader:
         self._lazy = 0
         self._uses: set[Use] = set()
         self._loads: set[str] = set()
+        self._late_loads: set[str] = set()
         self._star: list[str] = []
         self._eager = not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         self._called: ast.expr | None = None
@@ -400,10 +401,13 @@ class ScopeReader:
         ):
             self._evaluates_any = True
 
+    def _load(self, *modules: str) -> None:
+        (self._late_loads if self._lazy else self._loads).update(modules)
+
     def _import_by_name(self, node: ast.Call) -> None:
         match node.args:
             case [ast.Constant(value=str(name))] if name and not name.startswith("."):
-                self._loads.add(name)
+                self._load(name)
                 self._uses.add(Use(name, (), LOAD, self._lazy > 0))
                 top = name.partition(".")[0]
                 self._uses.add(Use(top, (), LOAD, self._lazy > 0))

@@ -75,7 +75,7 @@ class StatementReader(ScopeReader):
         for guard in guards:
             self._visit(guard)
         self._out.append(branch)
-        return self._finish(node)
+        return self._finish(node, is_guarded=bool(branch))
 
     def read_opaque(self, node: ast.stmt, text: str) -> Statement:
         """A statement that is too deep to be read: its exact text, and every name in it."""
@@ -98,7 +98,7 @@ class StatementReader(ScopeReader):
                     self._import(child, child.names)
         return self._finish(node, opaque=True)
 
-    def _finish(self, node: ast.stmt, opaque: bool = False) -> Statement:
+    def _finish(self, node: ast.stmt, opaque: bool = False, is_guarded: bool = False) -> Statement:
         scope = self._scope
         for path, how, lazy in scope.uses:
             if how == HOLD:
@@ -130,7 +130,9 @@ class StatementReader(ScopeReader):
             label=type(node).__name__,
             binds=frozenset(scope.bound),
             imports={name: frozenset(targets) for name, targets in scope.imports.items()},
-            loads=frozenset(self._loads),
+            loads=frozenset(self._loads | self._late_loads),
+            late_loads=frozenset(self._late_loads - self._loads),
+            imports_surely=isinstance(node, ast.Import | ast.ImportFrom) and not is_guarded,
             star=tuple(self._star),
             uses=frozenset(self._uses),
             alters=frozenset(u.path[0] for u in own if u.how in altering and not u.lazy),
@@ -328,7 +330,7 @@ class StatementReader(ScopeReader):
         if isinstance(node, ast.Import):
             for alias in names:
                 out.append(f"import {alias.name} as {alias.asname}")
-                self._loads.add(alias.name)
+                self._load(alias.name)
                 top = alias.name.partition(".")[0]
                 bound = alias.asname or top
                 target = Target(alias.name if alias.asname else top, ())
@@ -344,7 +346,7 @@ class StatementReader(ScopeReader):
             out.append(f"from {base} import {alias.name} as {alias.asname}")
             if base is None:
                 continue
-            self._loads.update((base, f"{base}.{alias.name}"))
+            self._load(base, f"{base}.{alias.name}")
             if base == "importlib" and alias.name in IMPORTERS:
                 self._reads = 2 if alias.asname else self._reads
             elif f"{base}.{alias.name}" in READS_ALL or base in ("pkgutil", "runpy", "gc"):

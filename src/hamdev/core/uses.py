@@ -62,6 +62,8 @@ class Statement:
         binds: module-level names that it binds or deletes.
         imports: module-level name → what an import here binds it to.
         loads: modules that imports here, wherever they stand, load.
+        late_loads: those of them that only calls of functions load.
+        imports_surely: it is an import, and nothing decides whether it is executed.
         star: modules that it star-imports.
         uses: every global name that it refers to.
         alters: names of its module whose objects it certainly changes as it is executed.
@@ -91,6 +93,8 @@ class Statement:
     binds: frozenset[str]
     imports: Mapping[str, frozenset[Target]]
     loads: frozenset[str]
+    late_loads: frozenset[str]
+    imports_surely: bool
     star: tuple[str, ...]
     uses: frozenset[Use]
     alters: frozenset[str]

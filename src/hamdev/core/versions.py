@@ -268,10 +268,16 @@ class Codebase:
     @cached_property
     def _import_order(self) -> bytes:
         """In which order the project's modules are executed, as far as the text tells."""
-        order = {
-            name: [load for _, load in definitions.loads if load in self.modules]
-            for name, definitions in sorted(self.modules.items())
-        }
+        return self._imports_among(self.modules.keys())
+
+    def _imports_among(self, modules: Set[str]) -> bytes:
+        """Which of `modules` each of them imports, in order, at once or later."""
+        order = {}
+        for name in sorted(modules):
+            found = self.modules[name]
+            order[name] = [
+                (load[1], load in found.late_loads) for load in found.loads if load[1] in modules
+            ]
         return repr(order).encode()
 
     @cached_property
@@ -282,7 +288,12 @@ class Codebase:
         What is bound before such an import is there when the other module is executed.
         """
         loads = {
-            name: frozenset(load for _, load in d.loads if load in self.modules)
+            name: frozenset(
+                part
+                for _, load in d.loads
+                for part in (load, *_parents(load, beside=name))
+                if part in self.modules
+            )
             for name, d in self.modules.items()
         }
         circles = {
@@ -291,32 +302,50 @@ class Codebase:
             if len(found) > 1
             for name in found
         }
+        backward = reverse(loads)
         active = {name for name, d in self.modules.items() if d.effects is not None}
         active |= {module for module, _ in self._outward}
         if active:
-            backward = reverse(loads)
             active = reachable(active, lambda name: backward.get(name, ()))
         counts = {}
+        entries: dict[str, bytes] = {}
         for name, definitions in self.modules.items():
             circle = circles.get(name, set())
+            if circle and min(circle) not in entries:
+                entries[min(circle)] = self._entry(
+                    reachable(circle, lambda name: backward.get(name, ()))
+                )
             own = [at for at, load in definitions.loads if load in circle]
             others = [at for at, load in definitions.loads if load in active and load != name]
             if own or others:
-                counts[name] = (own, others, self._entries(circle) if circle else b"")
+                counts[name] = (own, others, entries[min(circle)] if circle else b"")
         return counts
 
-    def _entries(self, circle: Set[str]) -> bytes:
-        """Which modules of a circle of imports are executed first."""
-        first = set()
-        inside = []
-        for name, definitions in sorted(self.modules.items()):
-            loads = [load for _, load in definitions.loads if load in circle]
-            if name in circle:
-                inside.append((name, loads))
-            else:
-                first.update(loads[:1])
-        order = self._import_order if len(first) > 1 else b""
-        return repr((sorted(first), inside)).encode() + order
+    def _entry(self, above: Set[str]) -> bytes:
+        """Which module of a circle of imports is executed first, and so finds others unfinished.
+
+        Args:
+            above: the modules of the circle, and all that lead to it.
+        """
+        late = {
+            (module, name)
+            for module in above
+            if (definitions := self.modules[module]).late_loads
+            for name, definition in definitions.table.items()
+            if any(at in definition.positions and n in above for at, n in definitions.late_loads)
+        }
+        reached = reachable(late, self._into)
+        calls = any(
+            (found := self._definition(key)) is not None and self._is_executed(key, found, reached)
+            for key in reached
+        )
+        # What decides about an import may be anything in its module.
+        unclear = [
+            self.modules[name].digest
+            for name in sorted(above)
+            if calls or any(load in above for _, load in self.modules[name].unsure_loads)
+        ]
+        return self._imports_among(above) + b"".join(unclear)
 
     def _count_imports(self, key: Key) -> bytes:
         definition = self._definition(key)
@@ -525,3 +554,10 @@ class Codebase:
         if definition is None:
             return Part(digest, "module" if name == WHOLE else "unbound name", definitions.file, 0)
         return Part(digest, definition.kind, definitions.file, definition.line)
+
+
+def _parents(module: str, beside: str) -> Iterable[str]:
+    """The packages that are executed before a module, but for those that `beside` is in, too."""
+    while module := module.rpartition(".")[0]:
+        if not f"{beside}.".startswith(f"{module}."):
+            yield module

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import anyio
 
 from hamdev.config import Options, Settings, apply_options, load_settings
+from hamdev.daemon.abandoned import note_project, remove_abandoned
 from hamdev.daemon.engine import Engine
 from hamdev.daemon.hub import Hub
 from hamdev.daemon.listener import listening
@@ -26,6 +27,7 @@ from hamdev.errors import SettingsError
 from hamdev.paths import (
     MAX_SOCKET_PATH,
     default_socket,
+    kept_values_folder,
     values_folder,
 )
 
@@ -68,6 +70,7 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
             serving(listener, requests, engine.hub, log.logger),
             place.kept(locks, log.logger),
             _events_written(engine.hub, events_to),
+            _cache_tidied(project, log.logger),
         ):
             log.logger.info("serving", socket=str(path), pid=os.getpid())
             await engine.wait_stopped()
@@ -105,6 +108,25 @@ async def _stop_on(signals: Any, engine: Engine) -> AsyncIterator[None]:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop)
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _cache_tidied(project: Path, logger: Any) -> AsyncIterator[None]:
+    """Kept values that nobody can use any more are removed, while the block is open already."""
+
+    async def tidy() -> None:
+        values = kept_values_folder(project).parent
+        found = await anyio.to_thread.run_sync(remove_abandoned, values, abandon_on_cancel=True)
+        if found:
+            logger.info("removed kept values of projects that are gone", projects=found)
+
+    note_project(project)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tidy)
         try:
             yield
         finally:

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from hamdev.content import content_digest, small_content
 from hamdev.core.wholeness import MAX_BYTES, why_unfinished
 
-# Within one tick of a file system's clock a second write leaves no trace in the stat data.
-_TICK_S = 0.1
-_WHOLE_SECONDS_TICK_S = 2.1
 # An event arrives milliseconds after its write. What looks older may be dated by another machine's
 # clock, and says nothing about quietness.
 _BELIEVED_AGE_S = 0.05
@@ -88,16 +85,6 @@ def stat_of(file: str) -> Stat | None:
         status.st_ino,
         status.st_dev,
     )
-
-
-def is_proof(status: Stat | None, wall: float) -> bool:
-    """Whether every write after this moment, `wall`, is bound to change the stat data."""
-    if status is None:
-        return True
-    changed_at = status[1] / 1e9
-    tick = _TICK_S if status[1] % 1_000_000_000 else _WHOLE_SECONDS_TICK_S
-    # A time in the future is another machine's; there is no waiting for it to pass.
-    return wall - changed_at >= tick or changed_at > wall + 1.0
 
 
 def written_at(status: Stat | None, now: float, wall: float) -> float | None:

@@ -16,9 +16,10 @@ import anyio
 from anyio.abc import TaskGroup
 from watchfiles import awatch
 
+from hamdev.content import is_proof
 from hamdev.core.settle import Settle
 from hamdev.daemon import inotify
-from hamdev.daemon.disk import Eyes, Sight, Stat, is_proof, stat_of, written_at
+from hamdev.daemon.disk import Eyes, Sight, Stat, stat_of, written_at
 from hamdev.daemon.git import GitWatch
 
 # watchfiles polls its queue every `step`: 12 ms from write to event at 10, 0.4 % of a core idle.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hamdev.content import Signature, content_digest, signature
+from hamdev.content import MAX_HASHED_BYTES, Signature, content_digest, is_proof, is_read, signature
 
+_LOOK_AGAIN_S = 0.01
 DOUBTFUL = "changed while it was read"
 
 _own = threading.local()
@@ -31,27 +33,75 @@ def is_unobserved() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What a path was like at one moment.
+
+    Attributes:
+        signature: None if there was nothing.
+        digest: of the content, if another write at once would not show in the signature.
+    """
+
+    signature: Signature | None
+    digest: str | None = None
+
+    def is_same(self, path: str) -> bool:
+        """Whether the path has not changed since then."""
+        if signature(path) != self.signature:
+            return False
+        return self.digest is None or _is_equal(self.digest, _digest(path))
+
+
+NOTHING = Sight(None)
+
+
+def look(path: str) -> Sight:
+    """What a path is like now.
+
+    A file too large to be read, and changed this very moment, is waited for: what is read right
+    after it was changed can be proven by nothing, and would have to be read again and again.
+    """
+    wall = time.time()
+    found = signature(path)
+    while found is not None and found[2] > MAX_HASHED_BYTES and not is_proof(found, wall):
+        time.sleep(_LOOK_AGAIN_S)
+        before, wall, found = found, time.time(), signature(path)
+        if found != before:
+            break
+    return Sight(found, None if is_proof(found, wall) else _digest(path) or DOUBTFUL)
+
+
+@dataclass(slots=True)
 class FileState:
     """A file as it was found.
 
     Attributes:
         signature: None if it was not there.
-        digest: of the content; None if it was not there, or is not known any more since it had
-            changed by the time it was looked at.
+        digest: of the content; None if it was not there, cannot be read, or is not known any more
+            since it had changed by the time it was looked at.
+        is_proven: any change after the digest was taken changes the signature, too.
     """
 
     signature: Signature | None
     digest: str | None
+    is_proven: bool = False
 
     def is_same(self, path: str) -> bool:
         """Whether the path still holds this content."""
+        wall = time.time()
         present = signature(path)
-        if present == self.signature:
+        if present == self.signature and (self.is_proven or present is None):
             return True
-        if self.digest is None:
+        if self.digest is None or not _is_equal(_digest(path), self.digest):
             return False
-        with unobserved():
-            return content_digest(path) == self.digest
+        self.signature, self.is_proven = present, is_proof(present, wall)
+        return True
+
+    @property
+    def is_known(self) -> bool:
+        """Whether another process can tell if a path holds this content."""
+        if self.digest is None:
+            return self.signature is None
+        return self.is_proven or is_read(self.digest)
 
     @property
     def shown_digest(self) -> str | None:
@@ -59,16 +109,35 @@ class FileState:
         return self.digest or (None if self.signature is None else DOUBTFUL)
 
 
-def state_of(path: str, found: Signature | None, is_written: bool = False) -> FileState:
-    """The state of a file that had a given signature when it was opened.
+def state_of(path: str, found: Sight, is_written: bool = False) -> FileState:
+    """The state of a file that was like this when it was opened.
 
     Args:
         path: of the file.
-        found: its signature then.
+        found: what it was like then.
         is_written: it was also written, by who read it; what it holds now counts.
     """
+    wall = time.time()
     now = signature(path)
-    if now != found and not is_written:
-        return FileState(found, None)
+    digest = _digest(path)
+    is_same = now == found.signature and (found.digest is None or _is_equal(found.digest, digest))
+    if not is_written and not (is_same and signature(path) == now):
+        return FileState(found.signature, None)
+    return FileState(now, digest, is_proof(now, wall))
+
+
+def present_state(path: str) -> FileState:
+    """The state of a file now; who compares its digest knows whether it is of use."""
+    wall = time.time()
+    found = signature(path)
+    return FileState(found, _digest(path), is_proof(found, wall))
+
+
+def _digest(path: str) -> str | None:
     with unobserved():
-        return FileState(now, content_digest(path))
+        return content_digest(path)
+
+
+def _is_equal(digest: str | None, other: str | None) -> bool:
+    """Whether two digests are of the same content: of what was not read, nobody knows."""
+    return digest is not None and digest == other and is_read(digest)

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any
 
-from hamdev.content import Signature, content_digest, signature
+from hamdev.content import content_digest
 from hamdev.core.definitions import EFFECTS, WHOLE, Definitions
 from hamdev.core.references import EVERYTHING, Key
-from hamdev.pipeline.file_states import DOUBTFUL, FileState, state_of, unobserved
+from hamdev.pipeline.file_states import DOUBTFUL, FileState, Sight, look, state_of, unobserved
 from hamdev.pipeline.statements import Layout, TopLevel
 
 # They make paths and names of them, and read nothing.
@@ -45,7 +45,7 @@ class _Opened:
     module_file: str
     line: int
     path: str
-    signature: Signature | None
+    sight: Sight
 
 
 class LoadReads:
@@ -62,13 +62,13 @@ class LoadReads:
     def __init__(self, owns: Callable[[str], bool]) -> None:
         self._owns = owns
         self.files_in: FilesIn = lambda values: ()
-        self.opened_data: Callable[[], Mapping[str, Signature | None]] = dict
+        self.opened_data: Callable[[], Mapping[str, Sight]] = dict
         self._opened: list[_Opened] = []
         self._written: set[str] = set()
         self._states: dict[Key, dict[str, FileState]] = {}
         self._modules: dict[str, ModuleType] = {}
         self._failed: list[_Opened] = []
-        self._cached: dict[Key, dict[str, Signature | None]] = {}
+        self._cached: dict[Key, dict[str, Sight]] = {}
         self._cached_states: dict[Key, dict[str, FileState]] = {}
 
     # -- while modules are loaded -------------------------------------------------------------
@@ -81,9 +81,9 @@ class LoadReads:
         if is_writing:
             self._written.add(path)
         elif isinstance(place, _Cached):
-            self._cached.setdefault(place.key, {}).setdefault(path, signature(path))
+            self._cached.setdefault(place.key, {}).setdefault(path, look(path))
         else:
-            self._opened.append(_Opened(place.file, place.line, path, signature(path)))
+            self._opened.append(_Opened(place.file, place.line, path, look(path)))
 
     def begin(self) -> None:
         """What is read from now on belongs to another load."""
@@ -120,7 +120,7 @@ class LoadReads:
         for opened in self._opened:
             if (name := names.get(opened.module_file)) is None or opened.path in self._written:
                 continue
-            state = state_of(opened.path, opened.signature)
+            state = state_of(opened.path, opened.sight)
             for key in _keys(texts[name], layouts[name], opened.line):
                 self._states.setdefault(key, {})[opened.path] = state
         heard = {opened.path for opened in self._opened} | self._written
@@ -150,7 +150,7 @@ class LoadReads:
         module: ModuleType,
         definitions: Definitions,
         statements: Iterable[TopLevel],
-        data: Mapping[str, Signature | None],
+        data: Mapping[str, Sight],
     ) -> None:
         """Take the files that statements name as read by them: readers in C or Rust are silent."""
         for statement in statements:
@@ -160,7 +160,7 @@ class LoadReads:
             bound = [vars(module).get(name) for name in statement.names]
             if bound and all(_is_path(value) for value in bound):
                 continue
-            named = {path: signature(path) for path in self.files_in(values)}
+            named = {path: look(path) for path in self.files_in(values)}
             found = {**named, **data}
             for path, known in found.items():
                 if path not in self._written and not self._owns(path):
@@ -208,8 +208,11 @@ class LoadReads:
             for path, state in files.items():
                 if path not in found:
                     with unobserved():
-                        digest = state.digest if state.is_same(path) else content_digest(path)
-                    found[path] = digest or "absent"
+                        is_same = state.is_same(path)
+                        digest = state.digest if is_same else content_digest(path)
+                    # Of a large file that has just been written, the digest does not tell enough.
+                    is_doubtful = not is_same and digest is not None and digest == state.digest
+                    found[path] = DOUBTFUL if is_doubtful else digest or "absent"
         return found
 
     def files(self) -> dict[str, str | None]:
@@ -217,7 +220,7 @@ class LoadReads:
         found = {p: s.shown_digest for files in self._states.values() for p, s in files.items()}
         for opened in self._failed:
             if opened.path not in self._written:
-                found[opened.path] = state_of(opened.path, opened.signature).shown_digest
+                found[opened.path] = state_of(opened.path, opened.sight).shown_digest
         return found
 
 

@@ -93,7 +93,9 @@ class Worker:
         manager.project.install()
         store = Store(options.keep_in, options.disk_max_bytes)
         slower_than_s = options.keep_slower_than_ms / 1e3
-        self._execution = Execution(manager, channel, self._memory, output, store, slower_than_s)
+        self._execution = Execution(
+            manager, channel, self._memory, output, store, slower_than_s, self._interruption
+        )
         self._sweeps = Sweeps()
         self._commands: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
         self._fetches: queue.SimpleQueue[Fetch] = queue.SimpleQueue()

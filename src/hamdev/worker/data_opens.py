@@ -14,8 +14,8 @@ import struct
 import sys
 from collections.abc import Iterator
 
-from hamdev.content import Signature, signature
 from hamdev.patterns import DataPatterns
+from hamdev.pipeline.file_states import NOTHING, Sight, look
 
 _OPEN, _ONLY_FOLDERS = 0x20, 0x01000000
 _IS_FOLDER, _OVERFLOW, _GONE = 0x40000000, 0x4000, 0x8000
@@ -38,29 +38,29 @@ class DataOpens:
         self.is_exact = True
         self._descriptor: int | None = None
         self._folders: dict[int, str] = {}
-        self._before: dict[str, Signature | None] = {}
+        self._before: dict[str, Sight] = {}
 
     def begin_run(self) -> None:
         """Look at the data anew; what was opened before is of no interest."""
         folders = self.patterns.folders()
         self._watch(folders)
         paths = [*folders, *self.patterns.files()]
-        self._before = {path: signature(path) for path in paths}
+        self._before = {path: look(path) for path in paths}
         self.take()
 
-    def take(self) -> dict[str, Signature | None]:
-        """What was opened since the last time: path → its signature when the run began."""
+    def take(self) -> dict[str, Sight]:
+        """What was opened since the last time: path → what it was like when the run began."""
         if self._descriptor is None:
             return {}
-        found: dict[str, Signature | None] = {}
+        found: dict[str, Sight] = {}
         for path, is_folder in self._events():
             if is_folder or self.patterns.matches(path):
                 # Of what has appeared since, nobody knows in which state it was read.
-                found[path] = self._before.get(path)
+                found[path] = self._before.get(path, NOTHING)
         return found
 
-    def everything(self) -> dict[str, Signature | None]:
-        """All data files and their folders: path → signature when the run began."""
+    def everything(self) -> dict[str, Sight]:
+        """All data files and their folders: path → what it was like when the run began."""
         return dict(self._before)
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ from hamdev.worker.channel import Channel
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.fingerprint_libraries import NoFingerprintError
 from hamdev.worker.garbage import leave_out, uncollected
-from hamdev.worker.interruption import RunCancelled
+from hamdev.worker.interruption import Interruption, RunCancelled
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, unique_token
 from hamdev.worker.output import CapturedOutput
@@ -74,6 +74,7 @@ class Execution:
         output: what captures prints; it is flushed before a node's end is reported.
         store: where slow values outlive the process.
         keep_slower_than_s: how long a node has to take for its value to be kept there.
+        interruption: of the runs.
 
     Attributes:
         keeping: the values in that store.
@@ -87,12 +88,13 @@ class Execution:
         output: CapturedOutput,
         store: Store,
         keep_slower_than_s: float,
+        interruption: Interruption,
     ) -> None:
         self._manager = manager
         self._channel = channel
         self._memory = memory
         self._output = output
-        self.keeping = Keeping(store, keep_slower_than_s, self._token_of)
+        self.keeping = Keeping(store, keep_slower_than_s, self._token_of, interruption)
         self._reads = FileReads(self._is_code, manager.project.load_reads.note)
         manager.project.load_reads.files_in = lambda values: Candidates().paths(None, values, {})
         manager.project.token_of = lambda value: fingerprint(

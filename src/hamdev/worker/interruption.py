@@ -86,10 +86,16 @@ class Interruption:
             else:
                 time.sleep(_BEGIN_S)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether what this thread does is to be given up; then `raise_if_wanted` raises."""
+        run = self._wanted
+        return run is not None and run == self._run and _in_main_thread()
+
     def raise_if_wanted(self) -> None:
         """Raise what the handler could not, being in code of ours that user code called."""
         run = self._wanted
-        if run is not None and run == self._run and _in_main_thread():
+        if run is not None and self.is_wanted:
             self._raise(run)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from hamdev.content import content_digest, signature
 from hamdev.core.plan import PlannedNode
 from hamdev.messages import Summary
-from hamdev.pipeline.file_states import FileState, unobserved
+from hamdev.pipeline.file_states import present_state, unobserved
+from hamdev.worker.interruption import Interruption
 from hamdev.worker.memory import GONE, Remembered
 from hamdev.worker.store import MISSING, Store
 
@@ -39,11 +39,17 @@ class Keeping:
         store: where; it is bounded by itself.
         slower_than_s: only values that took longer are kept.
         token_of: fingerprints a value again, to see that it did not change while it was written.
+        interruption: of the run that looks for values; it need not wait for a large one.
     """
 
     def __init__(
-        self, store: Store, slower_than_s: float, token_of: Callable[[Any], bytes]
+        self,
+        store: Store,
+        slower_than_s: float,
+        token_of: Callable[[Any], bytes],
+        interruption: Interruption,
     ) -> None:
+        self._interruption = interruption
         self._store = store
         self._slower_than_s = slower_than_s
         self._token_of = token_of
@@ -62,7 +68,7 @@ class Keeping:
         """Write a value to disk some time soon, if it is worth it and can be found again."""
         if remembered.seconds < self._slower_than_s or not remembered.has_fingerprint:
             return
-        if any(state.digest is None and state.signature for state in remembered.files.values()):
+        if not all(state.is_known for state in remembered.files.values()):
             return
         key = _key(node, remembered.inputs)
         if key is not None:
@@ -72,6 +78,7 @@ class Keeping:
         self, node: PlannedNode, tokens: Mapping[str, bytes | None], run: int, revision: int
     ) -> Remembered | None:
         """What was kept of a node with these inputs, if its files hold what they held then."""
+        self._interruption.raise_if_wanted()  # large files take a while
         inputs = {i: t for i in node.inputs if (t := tokens.get(i)) is not None}
         key = _key(node, inputs)
         if key is None:
@@ -80,15 +87,16 @@ class Keeping:
             facts = self._store.get(key + "fa")
             if not isinstance(facts, _Facts):
                 return None
-            if any(content_digest(path) != digest for path, digest in facts.files.items()):
-                return None
+        files = {path: present_state(path) for path in facts.files}
+        if any(files[path].digest != digest for path, digest in facts.files.items()):
+            return None
         return Remembered(
             value=GONE,
             token=facts.token,
             has_fingerprint=True,
             version=node.version,
             inputs=inputs,
-            files={p: FileState(signature(p), digest) for p, digest in facts.files.items()},
+            files=files,
             seconds=facts.seconds,
             size=facts.size,
             run=run,
@@ -99,13 +107,18 @@ class Keeping:
         )
 
     def load(self, remembered: Remembered) -> bool:
-        """Bring a value that is on disk into memory; False if it is no longer to be had."""
+        """Bring a value that is on disk into memory; False if it is no longer to be had.
+
+        Raises:
+            RunCancelled: nobody waits for it any more.
+        """
         if remembered.is_in_memory:
             return True
         if not remembered.key:
             return False
         with unobserved():
-            value = self._store.get(remembered.key)
+            value = self._store.get(remembered.key, lambda: self._interruption.is_wanted)
+        self._interruption.raise_if_wanted()
         if value is MISSING:
             return False
         remembered.value = value

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hamdev.content import Signature, content_digest, signature
+from hamdev.content import content_digest
 from hamdev.patterns import DataPatterns
-from hamdev.pipeline.file_states import FileState, is_unobserved, state_of, unobserved
+from hamdev.pipeline.file_states import FileState, Sight, is_unobserved, look, state_of, unobserved
 from hamdev.pipeline.observe import current_node
 from hamdev.worker.data_opens import DataOpens
 
@@ -38,7 +38,7 @@ class Accesses:
         written: paths that it wrote, or may have written.
     """
 
-    read: dict[str, Signature | None] = field(default_factory=dict)
+    read: dict[str, Sight] = field(default_factory=dict)
     opened: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     unheard: set[str] = field(default_factory=set)
@@ -78,8 +78,8 @@ class FileReads:
             with unobserved():
                 self._data.begin_run()
 
-    def end_load(self) -> dict[str, Signature | None]:
-        """Data files that may have been opened while modules were loaded → their signatures."""
+    def end_load(self) -> dict[str, Sight]:
+        """Data files that may have been opened while modules were loaded → how they were before."""
         return self._opened_data()
 
     def all_data(self) -> dict[str, str | None]:
@@ -93,7 +93,7 @@ class FileReads:
         self._written.clear()
         self._data.take()
 
-    def _opened_data(self) -> dict[str, Signature | None]:
+    def _opened_data(self) -> dict[str, Sight]:
         found = self._data.take() if self._data.is_exact else self._data.everything()
         return {path: known for path, known in found.items() if not self._is_code(path)}
 
@@ -112,7 +112,7 @@ class FileReads:
         accesses = self._running[node] = Accesses()
         for path in candidates:
             if not self._is_code(path):
-                accesses.read[path] = signature(path)
+                accesses.read[path] = look(path)
 
     def end(
         self, node: str, candidates: Iterable[str], has_failed: bool = False
@@ -131,7 +131,7 @@ class FileReads:
             if path not in accesses.read or path in accesses.opened:
                 continue
             # Nobody says who wrote it meanwhile. What changes whenever the node runs is its own.
-            has_changed = signature(path) != accesses.read[path]
+            has_changed = not accesses.read[path].is_same(path)
             if has_changed and (node, path) in self._changing:
                 accesses.written.add(path)
             elif has_changed:
@@ -191,7 +191,8 @@ class FileReads:
             if is_writing:
                 accesses.written.add(text)
             else:
-                accesses.read.setdefault(text, signature(text))
+                if text not in accesses.read:
+                    accesses.read[text] = look(text)
                 accesses.opened.add(text)
 
 

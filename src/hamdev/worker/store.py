@@ -90,7 +90,9 @@ class Store:
         self.folder = folder
         self.max_bytes = max_bytes
 
-    def get(self, key: str) -> Any | Literal[Missing.MISSING]:
+    def get(
+        self, key: str, is_unwanted: Callable[[], bool] = lambda: False
+    ) -> Any | Literal[Missing.MISSING]:
         """The value stored under `key`, which counts as a use of it; else `MISSING`.
 
         A file that is damaged, cut off, made by another version, someone else's, or whose pickle
@@ -98,6 +100,8 @@ class Store:
 
         Args:
             key: 8 to 128 lower-case hex digits.
+            is_unwanted: asked again and again, since a large value takes seconds. Once it says so,
+                nothing more is done, and the value is `MISSING`.
         """
         file = self._file(key)
         if not self._is_private():
@@ -109,14 +113,14 @@ class Store:
         except OSError as error:
             return self._remove(file) if error.errno == errno.ELOOP else MISSING
         try:
-            content = _read(descriptor, key)
+            content = _read(descriptor, key, is_unwanted)
             if content is None:
                 return self._remove(file, descriptor)
-            value = pickle.loads(content[0], buffers=content[1])
+            value = pickle.Unpickler(_Pickle(content[0], is_unwanted), buffers=content[1]).load()
             now = time.time_ns()
             os.utime(descriptor, ns=(now, now))
             return value
-        except (MemoryError, OSError):  # says nothing about the file
+        except (MemoryError, OSError, _UnwantedError):  # says nothing about the file
             return MISSING
         except BaseException as error:  # unpickling runs the code of the value's classes
             if not (isinstance(error, Exception) or is_panic(error)):
@@ -247,6 +251,10 @@ def _describe(error: BaseException) -> str:
 # --- the format ---------------------------------------------------------------------------------
 
 
+class _UnwantedError(BaseException):
+    """Nobody wants the value any more. No `Exception`, or the value's classes might catch it."""
+
+
 class _TooLargeError(Exception):
     """What is being written exceeds the store."""
 
@@ -299,17 +307,68 @@ def _write(descriptor: int, key: str, value: Any, max_bytes: int) -> int:
     return file.size
 
 
-def _read(descriptor: int, key: str) -> tuple[memoryview, list[memoryview]] | None:
-    """A file's pickle and buffers in memory of their own; None unless all of it is right."""
+class _Pickle:
+    """The file that a pickle is read from: in small pieces, unless there are large texts in it."""
+
+    def __init__(self, content: memoryview, is_unwanted: Callable[[], bool]) -> None:
+        self._content = content
+        self._position = 0
+        self._is_unwanted = is_unwanted
+
+    def read(self, size: int) -> bytes:
+        return bytes(self._next(size))
+
+    def readline(self) -> bytes:
+        rest = self._content[self._position : self._position + _INLINE]
+        return self.read(bytes(rest).find(b"\n") + 1)
+
+    def readinto(self, target: memoryview) -> int:
+        size = len(target)
+        for start in range(0, size, _CHUNK):
+            piece = target[start : start + _CHUNK]
+            piece[:] = self._next(len(piece))
+        return size
+
+    def _next(self, size: int) -> memoryview:
+        if self._is_unwanted():
+            raise _UnwantedError
+        start, self._position = self._position, self._position + size
+        return self._content[start : self._position]
+
+
+def _memory(size: int) -> memoryview:
+    """Anonymous memory: aligned, writable like the original, and nobody can cut it off later.
+
+    Private, for children of user code get copies of values as they do of any other. In large pages,
+    if there are any, it is also given back at once.
+    """
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= _CHUNK and hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            pass  # a kernel without them
+    return memoryview(memory)
+
+
+def _read(
+    descriptor: int, key: str, is_unwanted: Callable[[], bool]
+) -> tuple[memoryview, list[memoryview]] | None:
+    """A file's pickle and buffers in memory of their own; None unless all of it is right.
+
+    Raises:
+        _UnwantedError: `is_unwanted` said so.
+    """
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid():
         return None
     if status.st_mode & 0o077 or status.st_size < _header.size:
         return None
-    # Anonymous memory: aligned, writable like the original, and nobody can cut it off later.
-    content = memoryview(mmap.mmap(-1, status.st_size))
+    content = _memory(status.st_size)
     position = 0
     while position < status.st_size:
+        if is_unwanted():
+            raise _UnwantedError
         count = os.readv(descriptor, [content[position : position + _CHUNK]])
         if count == 0:
             return None
@@ -319,6 +378,8 @@ def _read(descriptor: int, key: str) -> tuple[memoryview, list[memoryview]] | No
         return None
     result = xxh3_128(key.encode() + _MADE_BY)
     for start in range(_header.size, status.st_size, _CHUNK):
+        if is_unwanted():
+            raise _UnwantedError
         result.update(content[start : start + _CHUNK])
     result.update(struct.pack("<QQQ", size, pickle_size, count))
     if result.digest() != checksum:
