@@ -50,6 +50,7 @@ _LIMIT_S = 60.0
 _STAGES = ("files.changed", "run.started", "node.started", "node.finished", "run.finished")
 # How long a stage is waited for that may never come.
 _STAGE_S = 0.25
+_START_S = 0.5
 # The first rounds fill caches; what comes later must not grow.
 _WARM_ROUNDS = 50
 
@@ -234,6 +235,9 @@ class Soak:
         time.sleep(self._random.random() * 0.1)
 
     def _stop(self, process: psutil.Process) -> None:
+        # A worker that is stopped before it has its guard outlives a daemon that is killed.
+        if time.time() - process.create_time() < _START_S:
+            return
         process.send_signal(signal.SIGSTOP)
         self._stopped.append(process)
 
