@@ -65,6 +65,26 @@ MESSAGES = st.fixed_dictionaries(
         "params": PARAMS | ANY,
     },
 )
+# Right in form, so that more than the first look at it is tried out.
+CALLS = st.fixed_dictionaries(
+    {
+        "jsonrpc": st.just("2.0"),
+        "id": NUMBERS | st.text(max_size=4),
+        "method": st.sampled_from(METHODS),
+        "params": st.one_of(
+            st.just({}),
+            st.fixed_dictionaries({"node": st.sampled_from(["calm", *NAMES])}),
+            st.fixed_dictionaries({"nodes": st.lists(st.sampled_from(["calm", *NAMES]))}),
+            st.fixed_dictionaries({"pipeline": st.sampled_from(["calm", *NAMES])}),
+            st.fixed_dictionaries({"since": NUMBERS}),
+            st.fixed_dictionaries({"protocol": NUMBERS}),
+            st.fixed_dictionaries({"timeout": NUMBERS}),
+            st.fixed_dictionaries(
+                {"files": st.dictionaries(st.sampled_from(NAMES), st.none() | st.text(max_size=3))}
+            ),
+        ),
+    }
+)
 ODD = st.sampled_from(
     [
         b"",
@@ -90,6 +110,7 @@ ODD = st.sampled_from(
         + b"}" * 903,
         b"[" + b",".join([b"7"] * 300) + b"]",
         b"[[],[[]],{}]",
+        b'{"jsonrpc":"2.0","id":1,"method":"' + b"\x7f" * 300_000 + b'"}',
         b'["' + b"x" * 100_000 + b'"]',
         b'{"jsonrpc":"2.0","id":1,"method":"' + b"\\u0000" * 100_000 + b'"}',
         b'{"jsonrpc":"2.0","id":1,"method":"result","params":{"node":"' + b'\\"' * 200_000 + b'"}}',
@@ -109,8 +130,9 @@ def right() -> bytes:
 
 LINES = st.one_of(
     st.builds(right),
+    CALLS.map(encoded),
     MESSAGES.map(encoded),
-    st.lists(MESSAGES, max_size=4).map(encoded),
+    st.lists(CALLS | MESSAGES, max_size=4).map(encoded),
     ANY.map(encoded),
     st.binary(max_size=40),
     ODD,
