@@ -29,7 +29,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+import psutil
 
 from benchmarks.arguments import read_arguments
 from benchmarks.daemon import START_LIMIT_S, Subscriber, serving
