@@ -24,7 +24,7 @@ MAX_BATCH_BYTES = 256 * 1024
 # than a few, events are collected for a moment, and they get them in groups, between which the
 # daemon turns to its worker.
 FEW = 8
-PAUSE_S_EACH = 50e-6
+PAUSE_S_EACH = 100e-6
 MAX_PAUSE_S = 0.02
 GROUP = 16
 
