@@ -324,8 +324,9 @@ def test_thousands_of_connections_leave_nothing_behind(daemon: Daemon) -> None:
                         client.call("ping")
 
     daemon.serve("calm", CALM)
+    others = connections(daemon)
     visit(500)
-    eventually(lambda: connections(daemon) < 10, "the end of all connections")
+    eventually(lambda: connections(daemon) <= others, "the end of all connections")
     before = process.num_fds(), process.memory_info().rss
     visit(2000)
     eventually(lambda: process.num_fds() <= before[0], "the end of all descriptors")
@@ -347,7 +348,6 @@ def test_large_values_that_nobody_waits_for_are_removed(daemon: Daemon) -> None:
     finally:
         for worker in daemon.workers():
             os.kill(worker, signal.SIGCONT)
-    # The worker writes all of them before it executes this run.
     daemon.save("large", text.format(1))
     daemon.sync()
-    assert 0 < len(list(folder.iterdir())) <= 64
+    eventually(lambda: len(list(folder.iterdir())) == 64, "the removal of all but the newest 64")

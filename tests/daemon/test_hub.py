@@ -205,3 +205,34 @@ async def test_an_ended_subscription_wakes_who_waits_and_gives_nothing_more(hub)
         publish(hub, 1)
         with pytest.raises(anyio.EndOfStream):
             await subscription.next()
+
+
+async def test_many_subscribers_get_what_was_collected_for_a_moment(hub):
+    count = hub_module.FEW * 5
+    with ExitStack() as stack:
+        subscriptions = [stack.enter_context(hub.subscription()) for _ in range(count)]
+        async with hub.running():
+            for _ in range(3):
+                sent = publish(hub, 4)
+                for subscription in subscriptions:
+                    assert await numbers(subscription) == sent
+
+
+async def test_few_subscribers_wait_for_nobody(hub):
+    with ExitStack() as stack:
+        few = [stack.enter_context(hub.subscription()) for _ in range(hub_module.FEW)]
+        sent = publish(hub, 1)  # nobody hands out
+        for subscription in few:
+            assert await numbers(subscription) == sent
+
+
+async def test_who_is_left_of_many_still_gets_what_was_collected(hub):
+    async with hub.running():
+        with hub.subscription() as one:
+            with ExitStack() as stack:
+                for _ in range(hub_module.FEW):
+                    stack.enter_context(hub.subscription())
+                sent = publish(hub, 2)
+            assert await numbers(one) == sent
+            sent = publish(hub, 2)
+            assert await numbers(one) == sent

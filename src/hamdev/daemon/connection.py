@@ -48,6 +48,7 @@ class Connection:
 
     def __init__(self, stream: UNIXSocketStream, requests: Requests, hub: Hub, log: Any) -> None:
         self._stream = stream
+        self._socket = stream.extra(SocketAttribute.raw_socket)
         self._requests = requests
         self._hub = hub
         self._log = log
@@ -99,7 +100,7 @@ class Connection:
     async def _until_answered_or_gone(self) -> None:
         """One that was closed as a whole looks just like one that was half closed, but to poll."""
         hangup = select.poll()
-        hangup.register(self._stream.extra(SocketAttribute.raw_socket), 0)
+        hangup.register(self._socket, 0)
         while self._unanswered and not hangup.poll(0):
             self._all_answered = anyio.Event()
             with anyio.move_on_after(HANGUP_LOOK_S):
@@ -186,10 +187,29 @@ class Connection:
                 return
 
     async def _answer(self, line: bytes) -> None:
-        async with self._sending:
-            with anyio.move_on_after(STUCK_S) as patience:
-                await self._stream.send(line)
+        try:
+            self._sending.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._sending.acquire()
+        try:
+            # There is room in most sockets, and to find that out at once is ten times as fast.
+            if rest := line[self._sent_at_once(line) :]:
+                await self._send_patiently(rest)
+        finally:
+            self._sending.release()
+
+    async def _send_patiently(self, line: bytes) -> None:
+        with anyio.move_on_after(STUCK_S) as patience:
+            await self._stream.send(line)
         if patience.cancelled_caught:
             self._log.info("dropped a client that reads nothing")
             await anyio.aclose_forcefully(self._stream)
             raise anyio.ClosedResourceError
+
+    def _sent_at_once(self, line: bytes) -> int:
+        try:
+            return self._socket.send(line)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise anyio.BrokenResourceError from error

@@ -117,7 +117,11 @@ class Engine:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Watch, load and run while the block is open."""
-        async with anyio.create_task_group() as tasks, self._workers.running():
+        async with (
+            anyio.create_task_group() as tasks,
+            self.hub.running(),
+            self._workers.running(),
+        ):
             self._tasks = tasks
             async with self._watcher.running():
                 self._carry_out([Watch(frozenset())])
