@@ -9,6 +9,8 @@ import stat
 MAX_HASHED_BYTES = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
 _UNREAD = "large-"
+# What is written to a database of SQLite is in here for a while. Readers make an empty one.
+SQLITE_LOG = "-wal"
 # Within one tick of a file system's clock a second write leaves no trace in the stat data.
 _TICK_S = 0.1
 _WHOLE_SECONDS_TICK_S = 2.1
@@ -29,6 +31,8 @@ def content_digest(path: str) -> str | None:
                 return None
             if status.st_size > MAX_HASHED_BYTES:
                 return f"{_UNREAD}{status.st_size}-{status.st_ctime_ns}-{status.st_ino}"
+            if _is_empty_log(path, status):
+                return None
             digest = hashlib.sha256()
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
@@ -80,7 +84,13 @@ def signature(path: str) -> Signature | None:
         status = os.stat(path)  # noqa: PTH116  # many small files, and Path costs as much as stat
     except (OSError, ValueError):
         return None
+    if _is_empty_log(path, status):
+        return None
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def _is_empty_log(path: str, status: os.stat_result) -> bool:
+    return status.st_size == 0 and path.endswith(SQLITE_LOG)
 
 
 def _opener(path: str, flags: int) -> int:

@@ -130,6 +130,11 @@ class Definitions:
         return tuple(name for name, found in self.table.items() if found.late_effect)
 
     @cached_property
+    def caching(self) -> tuple[str, ...]:
+        """Names of the definitions that keep what functions returned."""
+        return tuple(name for name, found in self.table.items() if found.caches)
+
+    @cached_property
     def sensitive(self) -> tuple[str, ...]:
         """Names of the definitions that depend on docstrings or the text itself."""
         own = (EFFECTS,) if self.effects is not None and self.effects.sensitivity else ()

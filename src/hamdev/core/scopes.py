@@ -34,6 +34,7 @@ from hamdev.core.uses import (
     Use,
 )
 from hamdev.core.vocabulary import (
+    CACHES,
     CHANGING,
     CHANGING_FUNCTIONS,
     DOC_NAMES,
@@ -338,6 +339,8 @@ class ScopeReader:
         self._generic(node, ast.Call)
         last = func.attr if type(func) is ast.Attribute else getattr(func, "id", "")
         root = root_path(func)
+        if last in CACHES or (self._lazy == 0 and "cache" in last):
+            self._caches = True
         if self._lazy == 0 and last in STATEFUL_CALLS:
             self._stateful = True
         if type(func) is ast.Attribute and last not in HARMLESS:

@@ -387,9 +387,13 @@ class StatementReader(ScopeReader):
         self._scope.bound.update(own)
         self._type_params(node)
         self._lazy += 1
+        before, self._stateful = self._stateful, False
         self._body(node.body)
         self._lazy -= 1
         self._leave()
+        if self._stateful and in_class and "property" in kinds:  # one that remembers its value
+            self._caches = True
+        self._stateful = self._stateful or before
 
     def _lambda(self, node: ast.Lambda) -> None:
         self._out.append("Lambda")
@@ -451,9 +455,10 @@ class StatementReader(ScopeReader):
             root = root_path(func)
             if root is None:
                 continue
-            self._caches = self._caches or "cache" in root[-1] or "memo" in root[-1]
             origins = self._origins(root[0])
             tops = {origin.partition(".")[0] for origin in origins}
+            if tops != {"hamilton"}:  # whose `cache` keeps values of nodes, and nothing in here
+                self._caches = self._caches or "cache" in root[-1] or "memo" in root[-1]
             if not tops or tops - QUIET_READERS:
                 self._foreign.add(root[0])
             if len(root) > 1 and not tops & {"hamilton", "functools", "typing"}:

@@ -79,7 +79,7 @@ class Statement:
         foreign_readers: names of decorators and bases, which get hold of docstrings here.
         changes_arguments: a function in it changes objects that are handed to it.
         sets_attributes: … by setting their attributes, which functions and classes have too.
-        caches: it is decorated with something that keeps what it returned.
+        caches: something that keeps what a function returned is made in it, or decorates it.
         fresh: the one value that it binds shares nothing mutable with other names.
         immutable: … and cannot be changed in place, if the values of `immutable_if` cannot.
         handles: it handles exceptions, such as that of a name that is not bound yet.

@@ -147,6 +147,10 @@ class Codebase:
         found = reachable(starts, lambda k: self._edges.get(k, ()))
         return {key for key in found if not key[1].endswith(MEANING)}
 
+    def dependencies(self, key: Key) -> set[Key]:
+        """`key`, and everything that it leads to by itself."""
+        return reachable((key,), lambda k: self._edges.get(k, ()))
+
     def dependents(self, keys: Iterable[Key]) -> set[Key]:
         """`keys`, and everything whose version covers one of them."""
         return reachable(keys, self._into)

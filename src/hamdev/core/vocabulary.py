@@ -62,6 +62,7 @@ STATEFUL_CALLS = _words(
     "ContextVar Queue count cycle iter map filter zip enumerate reversed chain islice defaultdict "
     "default_rng RandomState Random Generator open StringIO BytesIO"
 )
+CACHES = frozenset({"lru_cache", "cached_property"})
 QUIET_CONTEXTS = frozenset({"suppress", "open", "catch_warnings"})
 EVALUATED_TEXT = frozenset({"query", "eval", "sql", "execute", "SQLContext"})
 WORD = re.compile(r"[^\W\d]\w*")

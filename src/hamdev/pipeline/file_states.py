@@ -8,7 +8,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hamdev.content import MAX_HASHED_BYTES, Signature, content_digest, is_proof, is_read, signature
+from hamdev.content import (
+    MAX_HASHED_BYTES,
+    SQLITE_LOG,
+    Signature,
+    content_digest,
+    is_proof,
+    is_read,
+    signature,
+)
 
 _LOOK_AGAIN_S = 0.01
 DOUBTFUL = "changed while it was read"
@@ -67,7 +75,9 @@ def look(path: str) -> Sight:
         before, wall, found = found, time.time(), signature(path)
         if found != before:
             break
-    return Sight(found, None if is_proof(found, wall) else _digest(path) or DOUBTFUL)
+    if is_proof(found, wall) and not (found is not None and path.endswith(SQLITE_LOG)):
+        return Sight(found)
+    return Sight(found, _digest(path) or DOUBTFUL)
 
 
 @dataclass(slots=True)
@@ -120,7 +130,14 @@ def state_of(path: str, found: Sight, is_written: bool = False) -> FileState:
     wall = time.time()
     now = signature(path)
     digest = _digest(path)
-    is_same = now == found.signature and (found.digest is None or _is_equal(found.digest, digest))
+    is_same = now == found.signature
+    if is_same and digest is not None and digest == found.digest and not is_read(digest):
+        # Doubtful, but nothing that others could see is another: the next run reads it again.
+        return FileState(now, digest)
+    if found.digest is not None:
+        # Who reads a database may touch its log.
+        is_same = is_same or (now is not None and path.endswith(SQLITE_LOG))
+        is_same = is_same and _is_equal(found.digest, digest)
     if not is_written and not (is_same and signature(path) == now):
         return FileState(found.signature, None)
     return FileState(now, digest, is_proof(now, wall))

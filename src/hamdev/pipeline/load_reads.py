@@ -2,25 +2,23 @@
 
 `DATA = read("prices.csv")` means something else when the file holds something else. So such a
 file is part of the versions of what its statement binds, and a change executes that again.
-
-A function with a cache of its own (`functools.lru_cache`) opens its file once, and whoever calls it
-later is not seen to. So its files are those of all nodes that use it, and a change empties it.
 """
 
 from __future__ import annotations
 
 import ast
-import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any
 
 from hamdev.content import content_digest
-from hamdev.core.definitions import EFFECTS, WHOLE, Definitions
-from hamdev.core.references import EVERYTHING, Key
+from hamdev.core.definitions import EFFECTS, Definitions
+from hamdev.core.references import Key
+from hamdev.pipeline.cache_reads import CacheReads
 from hamdev.pipeline.file_states import DOUBTFUL, FileState, Sight, look, state_of, unobserved
 from hamdev.pipeline.statements import Layout, TopLevel
 
@@ -33,9 +31,10 @@ _MAKE_PATHS = frozenset({
 })
 # fmt: on
 
-_LRU_CACHE = type(functools.lru_cache(len))
+# They tell whether there is a file.
+ASKING = frozenset({"exists", "isfile", "is_file", "isdir", "is_dir", "stat", "getmtime"})
 
-FilesIn = Callable[[Iterable[Any]], Collection[str]]
+FilesIn = Callable[[Iterable[Any], bool], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,44 +54,66 @@ class LoadReads:
         owns: whether a file is one of the project's modules.
 
     Attributes:
-        files_in: the files that values may name, for readers that nobody hears of.
+        files_in: the files that values may name, for readers that nobody hears of; those that are
+            not there count if the second argument says that it is asked whether they are.
+        caches: what they were filled from, at any time.
         opened_data: the data files that somebody opened since the load began.
     """
 
     def __init__(self, owns: Callable[[str], bool]) -> None:
         self._owns = owns
-        self.files_in: FilesIn = lambda values: ()
+        self.files_in: FilesIn = lambda values, asks: ()
         self.opened_data: Callable[[], Mapping[str, Sight]] = dict
         self._opened: list[_Opened] = []
         self._written: set[str] = set()
         self._states: dict[Key, dict[str, FileState]] = {}
         self._modules: dict[str, ModuleType] = {}
         self._failed: list[_Opened] = []
-        self._cached: dict[Key, dict[str, Sight]] = {}
-        self._cached_states: dict[Key, dict[str, FileState]] = {}
+        self._loader: int | None = None
+        self._folders: set[str] = set()
+        self.caches = CacheReads()
 
     # -- while modules are loaded -------------------------------------------------------------
 
     def note(self, path: str, is_writing: bool) -> None:
         """A file is being opened by what called this; it counts if a module holds on to it."""
-        place = _place(sys._getframe(1), self._owns)
-        if place is None:
-            return
         if is_writing:
             self._written.add(path)
-        elif isinstance(place, _Cached):
-            self._cached.setdefault(place.key, {}).setdefault(path, look(path))
-        else:
-            self._opened.append(_Opened(place.file, place.line, path, look(path)))
+            self.caches.note_written(path)
+            return
+        keys, statement = _stack(sys._getframe(1), self._owns)
+        if self._loader not in (None, threading.get_ident()):
+            # A thread of the module's own: what is executed now has started it, or waits for it.
+            loader = sys._current_frames().get(self._loader or 0)
+            theirs, statement = _stack(loader, self._owns)
+            keys |= theirs
+        self.caches.note(keys, path, look)
+        if statement is not None:
+            self._opened.append(_Opened(statement.file, statement.line, path, look(path)))
+
+    def note_folder(self, path: str) -> None:
+        """The process moves to another folder, where a name may stand for a file."""
+        if self._loader is not None:
+            self._folders.add(path)
 
     def begin(self) -> None:
-        """What is read from now on belongs to another load."""
-        self._opened, self._failed = [], []
-        self._written.clear()
+        """What is read from now on belongs to another load, by this thread."""
+        self.caches.begin()
+        self._forget()
+        self._loader = threading.get_ident()
 
     def fail(self) -> None:
         """The load failed; with other files it may succeed."""
-        self._opened, self._failed = [], self._opened
+        self.caches.end()
+        opened = self._opened
+        self._forget()
+        self._failed = opened
+
+    def _forget(self) -> None:
+        self._loader = None
+        self._opened, self._failed = [], []
+        self._written.clear()
+        self._folders.clear()
 
     def take(
         self,
@@ -113,9 +134,7 @@ class LoadReads:
         self._states = {
             key: files for key, files in before.items() if self._stays(key, modules, executed)
         }
-        for key in [k for k in self._cached if not self._stays(k, modules, executed)]:
-            del self._cached[key]
-            self._cached_states.pop(key, None)
+        self.caches.drop(lambda key: not self._stays(key, modules, executed))
         names = {texts[name].file: name for name in layouts.keys() & texts.keys()}
         for opened in self._opened:
             if (name := names.get(opened.module_file)) is None or opened.path in self._written:
@@ -131,7 +150,7 @@ class LoadReads:
             elif name in executed:
                 self._take_unheard(modules[name], texts[name], executed[name], data)
         self._modules = dict(modules)
-        self.begin()
+        self._forget()
         return _digests(before) != _digests(self._states)
 
     def _stays(
@@ -160,35 +179,14 @@ class LoadReads:
             bound = [vars(module).get(name) for name in statement.names]
             if bound and all(_is_path(value) for value in bound):
                 continue
-            named = {path: look(path) for path in self.files_in(values)}
+            asks = not ASKING.isdisjoint(_calls(statement.node))
+            named = {path: look(path) for path in self.files_in([*values, *self._folders], asks)}
             found = {**named, **data}
             for path, known in found.items():
                 if path not in self._written and not self._owns(path):
                     state = state_of(path, known)
                     for key in _named(definitions, statement.names):
                         self._states.setdefault(key, {}).setdefault(path, state)
-
-    # -- functions with a cache of their own --------------------------------------------------
-
-    def cached(self, keys: Collection[Key]) -> dict[str, FileState]:
-        """The files that functions have read and will not read again, for who uses `keys`."""
-        found: dict[str, FileState] = {}
-        for key, files in self._cached.items():
-            if key in keys or (key[0], WHOLE) in keys or EVERYTHING in keys:
-                states = self._cached_states.setdefault(key, {})
-                for path, at_opening in files.items():
-                    if path not in states:
-                        states[path] = state_of(path, at_opening)
-                found.update(states)
-        return found
-
-    def outdated(self) -> set[Key]:
-        """The functions whose caches were filled from files that hold something else by now."""
-        return {
-            key
-            for key in self._cached
-            if not all(state.is_same(path) for path, state in self.cached({key}).items())
-        }
 
     # -- what is known ------------------------------------------------------------------------
 
@@ -246,40 +244,25 @@ class _Statement:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    """A function that keeps what it returns, or a class with such a method."""
-
-    key: Key
-
-
-def _place(frame: FrameType | None, owns: Callable[[str], bool]) -> _Statement | _Cached | None:
-    """What of a module led here and holds on to the result; None if that is nothing.
+def _stack(
+    frame: FrameType | None, owns: Callable[[str], bool]
+) -> tuple[frozenset[Key], _Statement | None]:
+    """The project's definitions that led here, and the statement of a module, if one did.
 
     What a library reads while it is imported is its own affair.
     """
+    keys: set[Key] = set()
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith("<frozen importlib"):
-            return None
+            break
         if owns(code.co_filename):
             if code.co_name == "<module>":
-                return _Statement(code.co_filename, frame.f_lineno)
-            if _has_cache(frame):
-                return _Cached((frame.f_globals["__name__"], code.co_qualname.partition(".")[0]))
+                return frozenset(keys), _Statement(code.co_filename, frame.f_lineno)
+            name = code.co_qualname.partition(".")[0]
+            keys.add((frame.f_globals.get("__name__", ""), name))
         frame = frame.f_back
-    return None
-
-
-def _has_cache(frame: FrameType) -> bool:
-    found: Any = frame.f_globals
-    for part in frame.f_code.co_qualname.split("."):
-        found = found.get(part) if isinstance(found, dict) else vars(found).get(part)
-        if isinstance(found, _LRU_CACHE):
-            return True
-        if not isinstance(found, type):
-            return False
-    return False
+    return frozenset(keys), None
 
 
 def _keys(definitions: Definitions, layout: Layout, line: int) -> list[Key]:
@@ -303,8 +286,12 @@ def _named(definitions: Definitions, names: Iterable[str]) -> list[Key]:
 def _may_read(node: ast.stmt) -> bool:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import):
         return False
-    calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
-    return any(_called(call) not in _MAKE_PATHS for call in calls)
+    return any(name not in _MAKE_PATHS for name in _calls(node))
+
+
+def _calls(node: ast.stmt) -> list[str]:
+    """The last words of what is called in a statement."""
+    return [_called(inner) for inner in ast.walk(node) if isinstance(inner, ast.Call)]
 
 
 def _called(call: ast.Call) -> str:

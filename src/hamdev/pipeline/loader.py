@@ -342,7 +342,7 @@ class Project:
         reached, changed = self._reached(starts)
         outside = self._outside({**self._sources, **changed})
         data = self.load_reads.present_digests()
-        renewed = self.state.changed(self.token_of) | self.load_reads.outdated()
+        renewed = self.state.changed(self.token_of) | self.load_reads.caches.outdated()
         self._expected = reached
         known, self._anticipated = self._anticipated, None
         if (
@@ -468,7 +468,9 @@ class Project:
         assert self._codebase is not None
         layouts = {name: state.layout for name, state in self._states.items()}
         texts = self._codebase.modules
-        if not self.load_reads.take(self._modules, texts, layouts, executed):
+        is_other = self.load_reads.take(self._modules, texts, layouts, executed)
+        self.load_reads.caches.know(self._codebase)
+        if not is_other:
             return
         reads, data = self.load_reads.reads, self.load_reads.loaded_digests()
         self._codebase = self._codebase.updated({}, reads=reads, data=data)

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Set
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from hamdev.pipeline.load_reads import ASKING
+
 _MAX_PATH = 1024
 _MAX_JOINED = 2000
-_ASKING = frozenset({"exists", "isfile", "is_file", "isdir", "is_dir", "stat", "getmtime"})
 _PATH_LIKE = re.compile(r"[^\s:*?]*\w+\.\w{1,8}")
 _QUOTED = re.compile(r"""['"]([^'"\n]{1,1024})['"]""")
 
@@ -30,7 +31,11 @@ class Candidates:
         self._said: dict[FunctionType, _Said] = {}
 
     def paths(
-        self, function: Any, constants: Iterable[Any], inputs: Mapping[str, Any]
+        self,
+        function: Any,
+        constants: Iterable[Any],
+        inputs: Mapping[str, Any],
+        asks: bool = False,
     ) -> frozenset[str]:
         """Files that exist, or that the code asks for; absolute.
 
@@ -40,10 +45,10 @@ class Candidates:
             function: the node's own function.
             constants: what else its code refers to: module constants and helper functions.
             inputs: its inputs' values.
+            asks: it asks for files, whatever its code says.
         """
         pieces: set[str] = set()
         texts: set[str] = set()
-        asks = False
         for value in (function, *constants):
             if isinstance(value, FunctionType):
                 said = self._of(value)
@@ -63,7 +68,7 @@ class Candidates:
         if known is None:
             texts: set[str] = set()
             _collect_code(function.__code__, texts)
-            asks = not _ASKING.isdisjoint(_names(function.__code__))
+            asks = not ASKING.isdisjoint(_names(function.__code__))
             known = self._said[function] = _Said(_pieces(texts), asks)
         return known
 

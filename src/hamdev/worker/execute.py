@@ -95,8 +95,12 @@ class Execution:
         self._memory = memory
         self._output = output
         self.keeping = Keeping(store, keep_slower_than_s, self._token_of, interruption)
-        self._reads = FileReads(self._is_code, manager.project.load_reads.note)
-        manager.project.load_reads.files_in = lambda values: Candidates().paths(None, values, {})
+        self._reads = FileReads(
+            self._is_code, manager.project.load_reads.note, manager.project.load_reads.note_folder
+        )
+        manager.project.load_reads.files_in = lambda values, asks: Candidates().paths(
+            None, values, {}, asks
+        )
         manager.project.token_of = lambda value: fingerprint(
             value, partial(_identity, manager.project)
         )
@@ -285,7 +289,7 @@ class Execution:
             version_of=partial(_version_of, self._manager.project),
             objects=_object_of,
             keeping=self.keeping,
-            cached_files=self._manager.project.load_reads.cached,
+            cached_files=self._manager.project.load_reads.caches.files,
             before=self._plans.get(command.spec.name),
         )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hamdev.content import content_digest
+from hamdev.content import SQLITE_LOG, content_digest
 from hamdev.patterns import DataPatterns
 from hamdev.pipeline.file_states import FileState, Sight, is_unobserved, look, state_of, unobserved
 from hamdev.pipeline.observe import current_node
@@ -50,13 +50,18 @@ class FileReads:
     Args:
         is_code: whether a path is one of the loaded modules, whose text counts as code.
         on_open: is told of each path that is opened, and whether it is written, by whomever.
+        on_move: is told of each folder that the process moves to.
     """
 
     def __init__(
-        self, is_code: Callable[[str], bool], on_open: Callable[[str, bool], None]
+        self,
+        is_code: Callable[[str], bool],
+        on_open: Callable[[str, bool], None],
+        on_move: Callable[[str], None],
     ) -> None:
         self._is_code = is_code
         self._on_open = on_open
+        self._on_move = on_move
         self._running: dict[str, Accesses] = {}
         self._written: set[str] = set()
         self._changing: set[tuple[str, str]] = set()
@@ -161,12 +166,17 @@ class FileReads:
                 is_writing = any(letter in mode for letter in "wax+")
         elif event in _LISTINGS or event == "sqlite3.connect":
             path, is_writing = arguments[0], False
+        elif event == "os.chdir" and not isinstance(arguments[0], int):
+            self._on_move(os.path.abspath(os.fsdecode(arguments[0])))  # noqa: PTH100
+            return
         else:
             return
         if is_unobserved():
             return
         try:
             self._note(path, is_writing)
+            if event == "sqlite3.connect":
+                self._note(os.fsdecode(path) + SQLITE_LOG, is_writing)
         except Exception:
             return  # it must not disturb the program that opens a file
 
