@@ -27,7 +27,10 @@ CODE = {"eval", "exec", "compile", "__import__"}
 # The worker runs user code anyway, and the library is part of it.
 TRUSTING = ("worker", "pipeline")
 # `result` of the Python clients, from a daemon of the same user.
-ALLOWED = {"clients/values.py": ["pickle.loads"]}
+ALLOWED = {
+    "clients/values.py": ["pickle.loads"],
+    "core/wholeness.py": ["compile"],  # to see whether it can be; it is never executed
+}
 
 
 def dangers(text: str) -> Iterator[str]:
