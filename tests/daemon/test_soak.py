@@ -23,13 +23,13 @@ def soak(*arguments: str) -> dict[str, Any]:
 
 @pytest.mark.timeout(300)
 def test_saves_in_the_middle_of_everything() -> None:
-    found = soak("--rounds", "120", "--saves-only", "--seed", "1")
-    assert found["rounds"] == 120
+    found = soak("--rounds", "100", "--saves-only", "--seed", "1")
+    assert found["rounds"] == 100
     assert found["daemon_starts"] == 1
 
 
 @pytest.mark.timeout(300)
 def test_faults_at_any_moment() -> None:
-    found = soak("--rounds", "12", "--seed", "1")
-    assert found["rounds"] == 12
+    found = soak("--rounds", "8", "--seed", "1")
+    assert found["rounds"] == 8
     assert found["left_over"] == {"processes": [], "files": []}
