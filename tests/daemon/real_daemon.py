@@ -28,7 +28,7 @@ import psutil
 # Far beyond what anything takes on a busy machine; nothing waits for it unless something is broken.
 LIMIT_S = 30.0
 _MARK = "HAMDEV_TEST_MARK"
-_COMMAND = [sys.executable, "-c", "from hamdev.clients.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from hamdev.clients.cli import main; main()"]
 
 
 class RpcFailure(Exception):
@@ -177,7 +177,7 @@ class Daemon:
             **(environment or {}),
         }
         self.clients: list[Client] = []
-        self.command = [*before, *_COMMAND, "--project", str(root), "watch", *arguments]
+        self.command = [*before, *COMMAND, "--project", str(root), "watch", *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command,

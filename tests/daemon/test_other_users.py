@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_daemon import LIMIT_S, Daemon, eventually, runtime_folder
+from real_daemon import COMMAND, LIMIT_S, Daemon, eventually, runtime_folder
 
 import hamdev
 from hamdev.errors import NoDaemonError
@@ -95,7 +95,7 @@ def test_a_runtime_folder_of_somebody_else_is_refused_with_the_way_out(tmp_path:
                 folder.mkdir(mode=0o700)
             os.chown(folder, UID, UID, follow_symlinks=False)
             refused = subprocess.run(
-                ["hamdev", "--project", str(tmp_path), "watch"],
+                [*COMMAND, "--project", str(tmp_path), "watch"],
                 env={**os.environ, "HAMDEV_SOCKET": str(folder / "s")},
                 capture_output=True,
                 text=True,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_daemon import LIMIT_S, Client, Daemon, eventually, running, runtime_folder
+from real_daemon import COMMAND, LIMIT_S, Client, Daemon, eventually, running, runtime_folder
 
 # Each start waits for an interpreter; more of them: `HAMDEV_STARTS=100`.
 STARTS = int(os.environ.get("HAMDEV_STARTS", "15"))
@@ -218,7 +218,7 @@ def test_a_path_longer_than_sockets_allow_is_refused_with_the_way_out(root: Path
         assert "Traceback" not in said
         # Clients just find nobody there.
         environment = {**os.environ, "HAMDEV_SOCKET": str(folder / "s")}
-        command = ["hamdev", "--project", str(root), "status"]
+        command = [*COMMAND, "--project", str(root), "status"]
         told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert told.returncode == 4
         assert "Traceback" not in told.stderr

@@ -164,7 +164,9 @@ def test_a_text_is_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Odd(), [Odd()], {"a": {1: Odd()}}, 1j, object, lambda: 1, "\ud800"], ids=repr
+    "value",
+    [Odd(), [Odd()], {"a": {1: Odd()}}, 1j, object, lambda: 1, "\ud800"],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_json_says_so(value: Any) -> None:
     with pytest.raises(NoSuchFormatError) as failure:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hamdev.content import (
-    MAX_HASHED_BYTES,
     SQLITE_LOG,
     Signature,
     content_digest,
@@ -18,7 +17,6 @@ from hamdev.content import (
     signature,
 )
 
-_LOOK_AGAIN_S = 0.01
 DOUBTFUL = "changed while it was read"
 
 _own = threading.local()
@@ -63,18 +61,9 @@ NOTHING = Sight(None)
 
 
 def look(path: str) -> Sight:
-    """What a path is like now.
-
-    A file too large to be read, and changed this very moment, is waited for: what is read right
-    after it was changed can be proven by nothing, and would have to be read again and again.
-    """
+    """What a path is like now."""
     wall = time.time()
     found = signature(path)
-    while found is not None and found[2] > MAX_HASHED_BYTES and not is_proof(found, wall):
-        time.sleep(_LOOK_AGAIN_S)
-        before, wall, found = found, time.time(), signature(path)
-        if found != before:
-            break
     if is_proof(found, wall) and not (found is not None and path.endswith(SQLITE_LOG)):
         return Sight(found)
     return Sight(found, _digest(path) or DOUBTFUL)
