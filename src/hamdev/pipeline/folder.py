@@ -29,6 +29,7 @@ class ProjectFolder:
         self.prefix = str(self.root).rstrip(os.sep) + os.sep
         self._package = package_of(pipelines_dir)
         self._verdicts: dict[str, bool] = {}
+        self._real_folders: dict[str, str] = {}
 
     def owns(self, file: str | None) -> bool:
         """Whether `file` is one of the project's own Python sources, not a library's."""
@@ -39,15 +40,23 @@ class ProjectFolder:
         return known
 
     def _judge(self, file: str) -> bool:
-        for path in (Path(file).absolute(), Path(file).resolve()):
-            if not path.is_relative_to(self.root):
+        # Asked at once for all modules of a process, so no `Path` is made.
+        absolute = os.path.abspath(file)  # noqa: PTH100
+        folder, name = os.path.split(absolute)
+        if (real := self._real_folders.get(folder)) is None:
+            real = self._real_folders[folder] = os.path.realpath(folder)
+        paths = [absolute, os.path.join(real, name)]  # noqa: PTH118
+        if os.path.islink(absolute):  # noqa: PTH114
+            paths.append(os.path.realpath(absolute))
+        for path in paths:
+            if not path.startswith(self.prefix):
                 continue
-            if not _SKIPPED_FOLDERS.isdisjoint(path.relative_to(self.root).parts):
+            if not _SKIPPED_FOLDERS.isdisjoint(path[len(self.prefix) :].split("/")):
                 continue
             # An environment inside the project is a library's place; a project inside an
             # environment's prefix (such as /usr) is still a project.
             return not any(
-                path.is_relative_to(prefix) and not self.root.is_relative_to(prefix)
+                _is_below(path, prefix) and not _is_below(str(self.root), prefix)
                 for prefix in (sys.prefix, sys.base_prefix)
             )
         return False
@@ -72,3 +81,7 @@ class ProjectFolder:
             if os.path.isfile(file):  # noqa: PTH113
                 return file
         return base if os.path.isdir(base) else None  # noqa: PTH112
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
