@@ -191,7 +191,7 @@ def _flatten(node: ast.stmt) -> Iterator[_Part]:
                     # Not an expression statement: most such calls only ask something.
                     yield _Part(ast.copy_location(ast.Assert(test, None), part.node))
                 todo += [_Part(n, guards, part.branch + "0") for n in reversed(orelse)]
-                if not _is_main(test):
+                if not is_main(test):
                     todo += [_Part(n, guards, part.branch + "1") for n in reversed(inner)]
             case ast.Import(names=names) | ast.ImportFrom(names=names):
                 for number in range(len(names)):
@@ -206,7 +206,7 @@ def _binds(test: ast.expr) -> bool:
     return any(isinstance(node, ast.NamedExpr) for node in ast.walk(test))
 
 
-def _is_main(test: ast.expr) -> bool:
+def is_main(test: ast.expr) -> bool:
     """`if __name__ == "__main__"`, which is never true in an imported module."""
     match test:
         case ast.Compare(

@@ -11,6 +11,7 @@ from types import CodeType
 
 from hamdev.core.imports import ImportScan, Mentions, mentions, scan_of
 from hamdev.core.parsing import Parsed, Placed
+from hamdev.core.readings import is_main
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def _bound(node: ast.stmt) -> tuple[list[str], bool]:
             return [n for target in targets for n in _names(target)], not _has_walrus(node)
         case ast.AnnAssign(target=ast.Name(id=name)):
             return [name], not _has_walrus(node)
-        case ast.If(test=test, orelse=[]) if _is_type_checking(test) or _is_main(test):
+        case ast.If(test=test, orelse=[]) if _is_type_checking(test) or is_main(test):
             return [], True  # never executed
         case ast.Expr(value=ast.Constant()) | ast.Pass():
             return [], True
@@ -190,15 +191,6 @@ def _bound(node: ast.stmt) -> tuple[list[str], bool]:
 def _is_type_checking(test: ast.expr) -> bool:
     match test:
         case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
-            return True
-    return False
-
-
-def _is_main(test: ast.expr) -> bool:
-    match test:
-        case ast.Compare(
-            left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant("__main__")]
-        ):
             return True
     return False
 
