@@ -8,7 +8,6 @@ descriptor itself. Elsewhere than on Linux `is_available` is False.
 from __future__ import annotations
 
 import os
-import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,16 +15,15 @@ from dataclasses import dataclass
 
 import anyio
 
+from hamdev.kernel_events import MAX_READ, ONLY_FOLDERS, OVERFLOW, parsed
+
 _MODIFY, _ATTRIB, _CLOSE_WRITE = 0x2, 0x4, 0x8
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
 _DELETE_SELF, _MOVE_SELF = 0x400, 0x800
-_UNMOUNT, _OVERFLOW, _ONLY_FOLDERS = 0x2000, 0x4000, 0x01000000
 _MASK = (_MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE) | (
-    _DELETE_SELF | _MOVE_SELF | _ONLY_FOLDERS
+    _DELETE_SELF | _MOVE_SELF | ONLY_FOLDERS
 )
 _CLOEXEC, _NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
-_header = struct.Struct("iIII")
-_BUFFER = 1 << 16
 
 is_available = sys.platform == "linux"
 
@@ -74,7 +72,7 @@ async def follow(
             tasks.start_soon(wait_for_stop)
             while True:
                 await anyio.wait_readable(descriptor)
-                take(_noticed(os.read(descriptor, _BUFFER), by_number))
+                take(_noticed(os.read(descriptor, MAX_READ), by_number))
 
 
 @contextmanager
@@ -108,16 +106,11 @@ def _noticed(events: bytes, by_number: dict[int, list[str]]) -> Noticed:
     paths: set[str] = set()
     written: set[str] = set()
     is_incomplete = False
-    position = 0
-    while position < len(events):
-        number, mask, _, length = _header.unpack_from(events, position)
-        position += _header.size
-        name = events[position : position + length].rstrip(b"\0")
-        position += length
-        if mask & _OVERFLOW:
+    for number, mask, name in parsed(events):
+        if mask & OVERFLOW:
             is_incomplete = True
         for folder in by_number.get(number, ()):
-            path = os.path.join(folder, os.fsdecode(name)) if name else folder  # noqa: PTH118 - text
+            path = os.path.join(folder, name) if name else folder  # noqa: PTH118 - text
             paths.add(path)
             if name and mask & (_CLOSE_WRITE | _MOVED_TO):
                 written.add(path)

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import ctypes
 import os
-import struct
 import sys
 from collections.abc import Iterator
 
+from hamdev.kernel_events import MAX_READ, ONLY_FOLDERS, OVERFLOW, parsed
 from hamdev.patterns import DataPatterns
 from hamdev.pipeline.file_states import NOTHING, Sight, look
 
-_OPEN, _ONLY_FOLDERS = 0x20, 0x01000000
-_IS_FOLDER, _OVERFLOW, _GONE = 0x40000000, 0x4000, 0x8000
-_header = struct.Struct("iIII")
-_BUFFER = 1 << 16
+_OPEN = 0x20
+_IS_FOLDER, _GONE = 0x40000000, 0x8000
 
 
 class DataOpens:
@@ -81,7 +79,7 @@ class DataOpens:
         descriptor = system.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         self._descriptor = descriptor if descriptor >= 0 else None
         numbers = [
-            system.inotify_add_watch(descriptor, os.fsencode(folder), _OPEN | _ONLY_FOLDERS)
+            system.inotify_add_watch(descriptor, os.fsencode(folder), _OPEN | ONLY_FOLDERS)
             for folder in (folders if descriptor >= 0 else ())
         ]
         # A folder may have gone by now; any other refusal means that we would be deaf.
@@ -96,16 +94,11 @@ class DataOpens:
         assert self._descriptor is not None
         while True:
             try:
-                events = os.read(self._descriptor, _BUFFER)
+                events = os.read(self._descriptor, MAX_READ)
             except BlockingIOError:
                 return
-            position = 0
-            while position < len(events):
-                number, mask, _, length = _header.unpack_from(events, position)
-                position += _header.size
-                name = os.fsdecode(events[position : position + length].rstrip(b"\0"))
-                position += length
-                if mask & _OVERFLOW:
+            for number, mask, name in parsed(events):
+                if mask & OVERFLOW:
                     yield from ((path, True) for path in self._before)
                 elif mask & _GONE:
                     self._folders.pop(number, None)
