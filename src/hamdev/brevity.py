@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from hamdev.messages import Event, NodeStatus, PlanStep, Problem, Summary
+from hamdev.messages import Diff, Event, NodeStatus, PlanStep, Problem, Summary
 
 LEVELS = (1, 2, 3)
 _CUT = "…"
@@ -40,6 +40,8 @@ def shortened(value: Any, level: int) -> Any:
             columns = value.columns[: _COLUMNS[level]] if value.columns else None
             text = _cut(value.text, _TEXT[level])
             return msgspec.structs.replace(value, text=text, columns=columns or None, rows=None)
+        case Diff():
+            return msgspec.structs.replace(value, text=_cut(value.text, _TEXT[level]), changes=[])
         case Problem():
             traceback = value.traceback
             if traceback is not None:
@@ -51,7 +53,10 @@ def shortened(value: Any, level: int) -> Any:
             return msgspec.structs.replace(value, because=because)
         case NodeStatus() if level == 3:
             return msgspec.structs.replace(
-                value, summary=UNSET, problem=shortened(value.problem, level)
+                value,
+                summary=UNSET,
+                diff=UNSET,
+                problem=shortened(value.problem, level),
             )
         case msgspec.Struct():
             changes = {

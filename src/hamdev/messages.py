@@ -52,6 +52,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         columns: column names of a table.
         rows: the first rows of a table, as texts.
         bytes: its size in memory, where that is known cheaply.
+        types: the type of each of `columns`.
+        nulls: how many values of each of `columns` are missing.
+        ranges: what each of `columns` spans, as text; empty for one that has no order.
+        sampled: if `nulls` and `ranges` are of a sample: of so many rows.
+        picture: the value can be given as a picture, in the format `png`.
     """
 
     type: str
@@ -60,10 +65,53 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     columns: list[str] | None = None
     rows: list[list[str]] | None = None
     bytes: int | None = None
+    types: list[str] | None = None
+    nulls: list[int] | None = None
+    ranges: list[str] | None = None
+    sampled: int | None = None
+    picture: bool = False
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One respect in which two values of a node differ.
+
+    Attributes:
+        kind: `value`, `type`, `shape`, `column`, `index`, `statistic`, `key`, `item`, `field`,
+            `text` or `picture`.
+        text: what a person would say: `1,000 → 998 rows`.
+        name: of the column, key or field.
+        before: what it was, as text.
+        after: what it is now, as text.
+    """
+
+    kind: str
+    text: str
+    name: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+class Diff(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a node's new value differs from its last one, in at most 2 KiB.
+
+    Attributes:
+        text: the most telling changes, in one line.
+        changes: one by one, the most telling ones first.
+        since: the revision of the value that it is compared with.
+        sampled: if it is of a sample: of so many rows or items.
+    """
+
+    text: str
+    changes: list[Change] = []
+    since: int | None = None
+    sampled: int | None = None
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One node as it stands; `revision`, `run`, `ms` and `action` are those of its value."""
+    """One node as it stands; `revision`, `run`, `ms` and `action` are those of its value.
+
+    `diff` is there if the last run gave it another value.
+    """
 
     state: NodeState
     revision: int | None = None
@@ -72,6 +120,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     action: Action | None = None
     summary: Summary | UnsetType = UNSET
     problem: Problem | UnsetType = UNSET
+    diff: Diff | UnsetType = UNSET
 
 
 class PipelineStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +187,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     action: Action | UnsetType = UNSET
     changed: bool | UnsetType = UNSET
     summary: Summary | UnsetType = UNSET
+    diff: Diff | UnsetType = UNSET
     problem: Problem | UnsetType = UNSET
     by: str | UnsetType = UNSET
     stream: str | UnsetType = UNSET
@@ -312,6 +362,7 @@ class NodeFinished(_Tagged, frozen=True, kw_only=True):
     Attributes:
         action: `reused` if the run got this far to find that nothing had changed.
         changed: the value is another one than before.
+        diff: what has changed in it, if there was a value before.
     """
 
     run: int
@@ -320,6 +371,7 @@ class NodeFinished(_Tagged, frozen=True, kw_only=True):
     changed: bool
     summary: Summary
     action: Action = "ran"
+    diff: Diff | None = None
 
 
 class NodeFailed(_Tagged, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
 
+from msgspec import UNSET
+
 from hamdev.core.causes import merged, reused_after_all, saved
 from hamdev.core.session_messages import (
     CancelAsked,
@@ -662,6 +664,7 @@ class Session:
                 action="reused",
                 changed=True,
                 summary=value.summary,
+                diff=(value.diff if isinstance(value, NodeFinished) else None) or UNSET,
             )
 
     def _node(
@@ -684,7 +687,9 @@ class Session:
                     pipeline.plan[report.node] = reused_after_all(pipeline.plan[report.node])
                 else:
                     current.ran += 1
-                view.node_finished(report.node, report.ms, report.summary, report.action)
+                view.node_finished(
+                    report.node, report.ms, report.summary, report.action, report.diff
+                )
                 self._publish_run(
                     current,
                     "node.finished",
@@ -693,6 +698,7 @@ class Session:
                     action=report.action,
                     changed=report.changed,
                     summary=report.summary,
+                    diff=report.diff or UNSET,
                 )
             case NodeFailed():
                 _remove(current.running, report.node)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, UnsetType, structs
 
 from hamdev.messages import (
     Action,
+    Diff,
     NodeFinished,
     NodeStatus,
     PipelineState,
@@ -96,7 +97,9 @@ class PipelineView:
         for step in planned.plan:
             known = before.get(step.node) or NodeStatus(state="queued")
             value = planned.restored.get(step.node) or unshown.get(step.node)
+            diff: Diff | UnsetType = UNSET
             if value is not None:
+                diff = (value.diff if isinstance(value, NodeFinished) else None) or UNSET
                 known = structs.replace(known, ms=value.ms, summary=value.summary)
             if step.action == "reuse":
                 self.nodes[step.node] = NodeStatus(
@@ -106,6 +109,7 @@ class PipelineView:
                     ms=known.ms,
                     action="reused",
                     summary=known.summary,
+                    diff=diff,
                 )
             else:
                 known = before.get(step.node) or NodeStatus(state="queued")
@@ -118,7 +122,14 @@ class PipelineView:
         """The node's function is being executed."""
         self._set(node, state="running")
 
-    def node_finished(self, node: str, ms: float, summary: Summary, action: Action = "ran") -> None:
+    def node_finished(
+        self,
+        node: str,
+        ms: float,
+        summary: Summary,
+        action: Action = "ran",
+        diff: Diff | None = None,
+    ) -> None:
         """The node has a value of this run's revision."""
         self.nodes[node] = NodeStatus(
             state="fresh",
@@ -127,6 +138,7 @@ class PipelineView:
             ms=ms,
             action=action,
             summary=summary,
+            diff=diff or UNSET,
         )
 
     def node_failed(self, node: str, problem: Problem) -> None:

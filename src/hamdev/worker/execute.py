@@ -455,7 +455,7 @@ class _Reporter:
         self._execution.report(NodeStarted(run=self._command.run, node=node))
 
     def node_finished(self, node: str, value: Any, seconds: float) -> None:
-        remembered, changed = self._reuse.keep(node, value, seconds)
+        remembered, changed, diff = self._reuse.keep(node, value, seconds)
         self._execution.report(
             NodeFinished(
                 run=self._command.run,
@@ -463,6 +463,7 @@ class _Reporter:
                 ms=_ms(seconds),
                 changed=changed,
                 summary=remembered.summary,
+                diff=diff,
             )
         )
 

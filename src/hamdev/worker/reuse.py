@@ -9,14 +9,16 @@ from types import FunctionType
 from typing import Any
 
 from hamilton.node import Node
+from msgspec import structs
 
 from hamdev.core.plan import Known, PlannedNode, Precedent, Step, is_same, may_find, plan
 from hamdev.core.references import Key
 from hamdev.core.versions import Difference
-from hamdev.messages import Because, Restored
+from hamdev.messages import Because, Diff, Restored
 from hamdev.pipeline.file_states import FileState
 from hamdev.pipeline.node_versions import NodeVersions, explained
 from hamdev.worker.candidates import Candidates
+from hamdev.worker.difference import difference, summary_difference
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory, Remembered, unique_token
@@ -252,8 +254,8 @@ class RunReuse:
         self._candidates[name] = found
         self._reads.begin(name, found)
 
-    def keep(self, name: str, value: Any, seconds: float) -> tuple[Remembered, bool]:
-        """Remember the value of a node that has run, and tell whether it is another one."""
+    def keep(self, name: str, value: Any, seconds: float) -> tuple[Remembered, bool, Diff | None]:
+        """Remember the value of a node that has run; is it another one, and what is different?"""
         files = {
             **self._end_reads(name),
             **self._cached_files(self._covered.pop(name, set())),
@@ -280,7 +282,17 @@ class RunReuse:
         if not planned.state:
             self._keeping.keep(planned, remembered)
         self.ran.append(name)
-        return remembered, before is None or before.token != token
+        if before is None or before.token == token:
+            return remembered, before is None, None
+        return remembered, True, self._difference(before, remembered)
+
+    def _difference(self, before: Remembered, now: Remembered) -> Diff | None:
+        if not before.is_in_memory or before.spoilt:
+            # The value that people were shown is gone, but what they were shown of it is not.
+            found = summary_difference(before.summary, now.summary)
+        else:
+            found = difference(before.value, now.value)
+        return found and structs.replace(found, since=before.revision)
 
     def fail(self, name: str) -> None:
         """The node has no value; with other files it might have one."""
