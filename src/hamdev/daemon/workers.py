@@ -20,6 +20,7 @@ from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXSocketStream
 
 from hamdev.config import MemorySettings
 from hamdev.core.session import SessionEvent, WorkerLost, WorkerSaid
+from hamdev.daemon.pulse import beat
 from hamdev.messages import Command, Limit, NodePlace, Output, Report
 from hamdev.paths import kept_values_folder
 from hamdev.wire import FrameDecoder, encode_frame
@@ -175,7 +176,7 @@ class Workers:
         """A process that was stopped and does not go on would keep its run for ever."""
         was_stopped = False
         while True:
-            await anyio.sleep(STOPPED_S)
+            await beat(STOPPED_S)
             is_stopped = _is_stopped(pid)
             if is_stopped and was_stopped:
                 worker.was_stopped = True
