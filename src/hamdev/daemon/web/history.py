@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from hamdev.daemon.web.edits import FileEdit
+from hamdev.messages import PlanStep
 from hamdev.wire import to_json
 
 MAX_RUNS = 100
@@ -15,7 +16,7 @@ MAX_BYTES = 1024 * 1024
 
 
 class _Event(msgspec.Struct, omit_defaults=True):
-    """What is shown of an event; plans, summaries, output and snapshots are left out."""
+    """What is shown of an event; summaries, output and snapshots are left out."""
 
     type: str
     revision: int
@@ -24,6 +25,7 @@ class _Event(msgspec.Struct, omit_defaults=True):
     run: int | None = None
     pipeline: str | None = None
     cause: msgspec.Raw = msgspec.Raw(b"")
+    plan: list[PlanStep] | None = None
     node: str | None = None
     ms: float | None = None
     action: str | None = None
@@ -42,6 +44,8 @@ class _Line(msgspec.Struct):
 
 
 _SHOWN = frozenset({"run.started", "node.finished", "node.failed", "load.failed", "run.finished"})
+# Because of these a node is run only since another one is.
+_FOLLOWING = frozenset({"input", "upstream", "unchanged"})
 _decoder = msgspec.json.Decoder(_Line)
 
 
@@ -66,6 +70,8 @@ def history(lines: Iterable[bytes], edits: Mapping[int, list[FileEdit]]) -> byte
             for name in event.__struct_fields__
             if (value := getattr(event, name)) is not None and not _is_absent(value)
         }
+        if event.plan is not None:
+            shown["plan"] = [step for step in event.plan if _is_origin(step)]
         size += len(to_json(shown))
         if size > MAX_BYTES:
             break
@@ -74,6 +80,11 @@ def history(lines: Iterable[bytes], edits: Mapping[int, list[FileEdit]]) -> byte
         if runs == MAX_RUNS:
             break
     return to_json({"events": found[::-1], "edits": {str(key): edits[key] for key in edits}})
+
+
+def _is_origin(step: PlanStep) -> bool:
+    """Whether a node runs because of something else than other nodes."""
+    return step.action == "run" and any(b.kind not in _FOLLOWING for b in step.because)
 
 
 def _is_absent(value: Any) -> bool:

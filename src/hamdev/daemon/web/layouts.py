@@ -22,6 +22,8 @@ LIMIT_S = 30.0
 MAX_KEPT = 8
 MAX_BYTES = 32 * 1024 * 1024
 _MAX_REASON = 500
+# In characters of a node's second line, which are small: for a value, and for the sign of a state.
+_ROOM, _SIGN = 20, 5
 _COMMAND = (sys.executable, "-P", "-m", "hamdev.layout")
 
 
@@ -38,10 +40,11 @@ class Layouts:
         Raises:
             RpcError: there is none; the text says why.
         """
-        key = _structure(graph)
+        structure = _structure(graph)
+        key = hashlib.sha256(structure).digest()
         async with self._turn:
             if key not in self._kept:
-                self._kept[key] = await _made(graph)
+                self._kept[key] = await _made(structure)
                 while len(self._kept) > MAX_KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
@@ -50,8 +53,8 @@ class Layouts:
 
 class _Node(msgspec.Struct):
     name: str
+    # Boxes have room for it. The page shows a value there, and how long that is changes.
     type: str = ""
-    kind: str = ""
 
 
 class _Graph(msgspec.Struct):
@@ -60,8 +63,11 @@ class _Graph(msgspec.Struct):
 
 
 def _structure(graph: bytes) -> bytes:
-    """Stands for all that a layout depends on: not for revisions, lines or texts."""
-    return hashlib.sha256(msgspec.json.encode(msgspec.json.decode(graph, type=_Graph))).digest()
+    """All that a layout depends on: no revisions, lines or texts."""
+    structure = msgspec.json.decode(graph, type=_Graph)
+    for node in structure.nodes:
+        node.type = "0" * max(_ROOM, len(node.name) * 5 // 4 + _SIGN)
+    return msgspec.json.encode(structure)
 
 
 async def _made(graph: bytes) -> bytes:

@@ -34,12 +34,23 @@ function append(element, children) {
   }
 }
 
-/** Show exactly these children. */
+/** Show exactly these children; what had the focus has it again, if there is the like of it. */
 export function fill(element, ...children) {
   const fragment = document.createDocumentFragment();
   append(fragment, children);
+  const focused = element.contains(document.activeElement) && element !== document.activeElement ? document.activeElement : null;
+  const key = focused && keyOf(focused);
   element.replaceChildren(fragment);
+  if (!focused || element.contains(focused)) return;
+  for (const other of element.querySelectorAll("button, input, summary, [tabindex]")) {
+    if (keyOf(other) === key) {
+      other.focus({ preventScroll: true });
+      return;
+    }
+  }
 }
+
+const keyOf = (element) => `${element.tagName} ${element.getAttribute("aria-label") ?? element.textContent}`;
 
 /** The sign of a state; screen readers are told the word instead. */
 export function glyph(state) {

@@ -2,10 +2,11 @@
 
 import { fill, s } from "./dom.js";
 import { Viewport } from "./viewport.js";
-import { shortDiff, shortValue, STATES } from "./words.js";
+import { fileName, shortDiff, shortValue, STATES } from "./words.js";
 
 const NAME_FONT = "600 12.5px system-ui, sans-serif";
 const VALUE_FONT = "11.5px system-ui, sans-serif";
+const BADGE_FONT = "600 10.5px system-ui, sans-serif";
 const LEFT = 28;
 const RIGHT = 10;
 const TWO_LINES = 34;
@@ -54,7 +55,7 @@ export class GraphView {
     });
     this.edges.replaceChildren(...lines);
     this.boxes.replaceChildren(...boxes);
-    this.isVertical = isVertical(layout);
+    this.isVertical = layout.direction !== "LR";
     this.viewport.bounds = layout;
     this.viewport.fit();
     if (!this.drawn.has(this.current)) this.current = this.drawn.keys().next().value ?? null;
@@ -75,11 +76,12 @@ export class GraphView {
    * @param {Iterable<string>} names those that changed.
    * @param {Map<string, object>} nodes all statuses.
    * @param {object | null} run the newest run.
+   * @param {import("./runs.js").Runs} runs
    */
-  update(names, nodes, run) {
+  update(names, nodes, run, runs) {
     for (const name of names) {
       const drawn = this.drawn.get(name);
-      if (drawn) this.#show(drawn, nodes.get(name), run);
+      if (drawn) this.#show(drawn, nodes.get(name), run, run && runs.originOf(run, name));
     }
   }
 
@@ -141,15 +143,16 @@ export class GraphView {
     return element;
   }
 
-  #show(drawn, node, run) {
+  #show(drawn, node, run, origin) {
     const state = node?.state ?? (drawn.kind === "function" ? "queued" : "input");
     const isNew = run && run.cause.kind !== "start";
     const isChanged = Boolean(isNew && run.changed.has(drawn.name) && state === "fresh");
     const isRoot = Boolean(isNew && run.roots.has(drawn.name));
+    const place = origin ? `✎ ${fileName(origin.file)}:${origin.line}` : "";
     const hasRun = Boolean(isNew && run.ran.has(drawn.name));
     const diff = isChanged ? node.diff ?? run.changed.get(drawn.name) : null;
     const text = isChanged ? shortDiff(diff) : shortValue(node?.summary);
-    const shown = `${state}|${isChanged}|${isRoot}|${hasRun}|${text}`;
+    const shown = `${state}|${isChanged}|${isRoot}|${hasRun}|${text}|${place}`;
     if (drawn.shown === shown) return;
     drawn.shown = shown;
     const { element } = drawn;
@@ -161,7 +164,19 @@ export class GraphView {
     const said = `${drawn.name}: ${STATES[state] ?? "given from outside"}${text ? `; ${text}` : ""}`;
     element.setAttribute("aria-label", said);
     drawn.tip.textContent = said;
+    this.#badge(drawn, place);
     if (drawn.value) drawn.value.textContent = shortened(text, VALUE_FONT, drawn.box.width - LEFT - RIGHT);
+  }
+
+  /** Which line made it another node. */
+  #badge(drawn, text) {
+    drawn.badge?.remove();
+    drawn.badge = null;
+    if (!text) return;
+    const width = measured(text, BADGE_FONT) + 14;
+    drawn.badge = s("g", { class: "badge", transform: `translate(${(drawn.box.width - width) / 2} -9)` },
+      s("rect", { width, height: 17, rx: 8.5 }), s("text", { x: width / 2, y: 12.5, "text-anchor": "middle" }, text));
+    drawn.element.append(drawn.badge);
   }
 
   #tabStop(name) {
@@ -211,29 +226,6 @@ export class GraphView {
   }
 }
 
-/** A layout without Graphviz: by depth, in the given order. */
-export function plainLayout(graph) {
-  const depth = new Map(graph.nodes.map((node) => [node.name, 0]));
-  const inputs = new Map();
-  for (const [from, to] of graph.edges) push(inputs, to, from);
-  // Dependencies come first, so once is enough.
-  for (const { name } of graph.nodes) {
-    for (const input of inputs.get(name) ?? []) depth.set(name, Math.max(depth.get(name), depth.get(input) + 1));
-  }
-  const rows = [];
-  const nodes = {};
-  for (const [name, row] of depth) {
-    rows[row] = (rows[row] ?? 0) + 1;
-    nodes[name] = [(rows[row] - 1) * 210, row * 84, 190, 40];
-  }
-  const edges = graph.edges.map(([from, to]) => {
-    const start = [nodes[from][0] + 95, nodes[from][1] + 40];
-    const end = [nodes[to][0] + 95, nodes[to][1]];
-    return { from, to, points: [start, [start[0], start[1] + 22], [end[0], end[1] - 22], end] };
-  });
-  return { width: Math.max(1, ...rows) * 210 - 20, height: rows.length * 84 - 44, nodes, edges };
-}
-
 function arrow() {
   const shape = s("path", { d: "M0 0 8 4 0 8z" });
   const box = { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto-start-reverse", markerUnits: "userSpaceOnUse" };
@@ -248,15 +240,6 @@ function curve(points) {
   return path;
 }
 
-function isVertical(layout) {
-  let down = 0;
-  for (const { points } of layout.edges) {
-    const [start, end] = [points[0], points[points.length - 1]];
-    down += Math.abs(end[1] - start[1]) - Math.abs(end[0] - start[0]);
-  }
-  return down >= 0;
-}
-
 const middle = ({ x, y, width, height }) => ({ x: x + width / 2, y: y + height / 2 });
 
 function push(map, key, value) {
@@ -268,19 +251,21 @@ function push(map, key, value) {
 const paper = document.createElement("canvas").getContext("2d");
 const widths = new Map();
 
-/** A text as far as it fits. */
-function shortened(text, font, room) {
-  const wide = (part) => {
-    paper.font = font;
-    return paper.measureText(part).width;
-  };
+function measured(text, font) {
   const key = `${font}|${text}`;
   if (!widths.has(key)) {
     if (widths.size > 5000) widths.clear();
-    widths.set(key, wide(text));
+    paper.font = font;
+    widths.set(key, paper.measureText(text).width);
   }
-  if (widths.get(key) <= room) return text;
-  let end = Math.min(text.length, Math.ceil(room / 4));
-  while (end > 1 && wide(`${text.slice(0, end)}…`) > room) end -= 1;
+  return widths.get(key);
+}
+
+/** A text as far as it fits. */
+function shortened(text, font, room) {
+  const whole = measured(text, font);
+  if (whole <= room) return text;
+  let end = Math.max(1, Math.floor((text.length * room) / whole));
+  while (end > 1 && measured(`${text.slice(0, end)}…`, font) > room) end -= 1;
   return `${text.slice(0, end)}…`;
 }

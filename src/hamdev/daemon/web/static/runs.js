@@ -33,6 +33,14 @@ export class Runs {
     return this.edits.get(`${run.pid}:${run.revision}`) ?? null;
   }
 
+  /** Where the code of a node was changed: `file` and the first `line`; null if it was not. */
+  originOf(run, node) {
+    const reason = run.roots.get(node)?.find(({ file }) => file);
+    if (!reason || run.cause.kind !== "save") return null;
+    const lines = this.editsOf(run)?.find(({ file }) => file === reason.file)?.hunks.map(({ line }) => line) ?? [];
+    return { file: reason.file, line: lines.filter((line) => line >= (reason.line ?? 0))[0] ?? reason.line };
+  }
+
   /** The newest run of a pipeline. */
   newest(pipeline) {
     return this.list.find((run) => run.pipeline === pipeline) ?? null;
