@@ -1,9 +1,10 @@
 // What each save did: the lines that changed, and the values that are others because of that.
 
 import { copyable, fill, glyph, h } from "./dom.js";
-import { ago, duration, fileName, plural, shortDiff, shortPath, timeOfDay } from "./words.js";
+import { ago, duration, fileName, number, plural, shortDiff, shortPath, timeOfDay } from "./words.js";
 
 const SHOWN = 40;
+const FEW = 20;
 // What is longer is no pair that the eye compares.
 const MAX_SIDES = 56;
 const OUTCOMES = {
@@ -173,9 +174,11 @@ export class ChangesView {
       const reused = run.reused ? `, ${run.reused} reused` : "";
       return run.outcome && h("p", { class: "quiet ran" }, `No node ran${reused}.`);
     }
-    const names = [...run.ran].slice(0, SHOWN).map(([name, ms]) =>
+    // Of many, the slowest are what somebody may want to know.
+    const ordered = run.ran.size > FEW ? [...run.ran].sort((a, b) => b[1] - a[1]) : [...run.ran];
+    const names = ordered.slice(0, FEW).map(([name, ms]) =>
       h("li", {}, this.#link(name), h("span", { class: "quiet" }, duration(ms))));
-    const more = run.ran.size > SHOWN ? h("li", { class: "quiet" }, `and ${run.ran.size - SHOWN} more`) : null;
+    const more = run.ran.size > FEW ? h("li", { class: "quiet" }, `and ${number(run.ran.size - FEW)} faster ones`) : null;
     const of = run.outcome ? "" : ` of ${run.planned}`;
     return h("div", { class: "ran" },
       h("h3", {}, `${plural(run.ran.size, "node")} ran${of}`, run.reused ? h("span", { class: "quiet" }, ` · ${run.reused} reused`) : null),

@@ -89,11 +89,11 @@ export class DetailView {
   }
 
   #when(node) {
-    return timeOfDay(node?.at ?? this.model.times.get(node?.revision));
+    return timeOfDay(this.model.timeOf(node));
   }
 
   #age(node) {
-    const time = node.at ?? this.model.times.get(node.revision);
+    const time = this.model.timeOf(node);
     return time ? ago(time) : `while the files are at revision ${this.model.revision}`;
   }
 

@@ -174,7 +174,7 @@ export class GraphView {
     drawn.badge = null;
     if (!text) return;
     const width = measured(text, BADGE_FONT) + 14;
-    drawn.badge = s("g", { class: "badge", transform: `translate(${(drawn.box.width - width) / 2} -9)` },
+    drawn.badge = s("g", { class: "badge", transform: `translate(${(drawn.box.width - width) / 2} -13)` },
       s("rect", { width, height: 17, rx: 8.5 }), s("text", { x: width / 2, y: 12.5, "text-anchor": "middle" }, text));
     drawn.element.append(drawn.badge);
   }

@@ -48,7 +48,6 @@ export class Model {
     this.chosen = null;
     this.runs = new Runs();
     this.warnings = [];
-    this.times = new Map();
   }
 
   /** The pipeline that is shown. */
@@ -72,6 +71,11 @@ export class Model {
     return touched;
   }
 
+  /** When a node's value came to be, in seconds since 1970; undefined if that is not known. */
+  timeOf(node) {
+    return node?.at ?? this.runs.byKey.get(`${this.hello?.pid}:${node?.run}`)?.time;
+  }
+
   /** Take in a whole status; events that it knows of already will not count again. */
   takeStatus(status) {
     this.revision = Math.max(this.revision, status.revision);
@@ -91,7 +95,6 @@ export class Model {
     if (hello.fresh && this.hello && this.hello.pid !== hello.pid) {
       // Numbers begin anew with a new daemon.
       this.revision = this.statusSeq = 0;
-      this.times.clear();
       this.warnings = [];
     }
     this.hello = hello;
@@ -108,7 +111,6 @@ export class Model {
       return;
     }
     if (event.type === "files.changed") {
-      this.times.set(event.revision, event.time);
       touched.revisions.push(event.revision);
       touched.unsure = true;
     }
@@ -140,7 +142,6 @@ export class Model {
     const dated = { revision: event.revision, run: event.run };
     switch (event.type) {
       case "run.started":
-        this.times.has(event.revision) || this.times.set(event.revision, event.time);
         pipeline.output.clear();
         if (event.plan.length) this.#plan(pipeline, event);
         else touched.unsure = true;
