@@ -64,6 +64,11 @@ def values_folder(socket: Path) -> Path:
     return socket.with_suffix(".values")
 
 
+def page_file(socket: Path) -> Path:
+    """Where the daemon of `socket` remembers the live page's port and secrets."""
+    return socket.with_suffix(".page")
+
+
 def kept_values_folder(project: Path) -> Path:
     """Where slow values of the project's nodes outlive the processes that computed them."""
     from platformdirs import user_cache_path

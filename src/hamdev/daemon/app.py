@@ -23,6 +23,7 @@ from hamdev.daemon.log import DaemonLog
 from hamdev.daemon.place import Place, emptied
 from hamdev.daemon.requests import Requests
 from hamdev.daemon.server import serving
+from hamdev.daemon.web.serving import page_served
 from hamdev.errors import SettingsError
 from hamdev.paths import (
     MAX_SOCKET_PATH,
@@ -69,6 +70,7 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
             engine.running(),
             serving(listener, requests, engine.hub, log.logger),
             place.kept(locks, log.logger),
+            page_served(engine, requests, place, settings.server, path, log.logger),
             _events_written(engine.hub, events_to),
             _cache_tidied(project, log.logger),
         ):

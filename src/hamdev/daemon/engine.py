@@ -85,6 +85,9 @@ class Engine:
         settings: what holds at the start, `options` applied.
         log: where everything is logged.
         values: the folder for values that are too large for a message.
+
+    Attributes:
+        page: the address of the live page, with its token; None if there is no page.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Engine:
         self.hub = Hub(self.status)
         self.python = ""
         self.hamilton = ""
+        self.page: str | None = None
         self._options = options
         self._settings = settings
         self._settings_file = str(project / SETTINGS_NAME)
@@ -108,7 +112,7 @@ class Engine:
             log.logger,
             lambda files: self.hand_in(FilesWritten(files)),
             uses_events=not os.environ.get(NO_EVENTS),
-            on_warning=self._warn,
+            on_warning=self.warn,
             root=str(project),
         )
         self._workers = Workers(
@@ -269,7 +273,8 @@ class Engine:
             self._wanted = frozenset(status.final_vars if status else ())
         self._log.log_event(event, self._wanted)
 
-    def _warn(self, message: str) -> None:
+    def warn(self, message: str) -> None:
+        """Tell everybody, in the log and as an event."""
         self._publish(Event(type="warning", revision=self.session.revision, message=message))
 
     async def _time(self, timer: StartTimer) -> None:

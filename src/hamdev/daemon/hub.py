@@ -76,28 +76,36 @@ class Hub:
         self._kept_bytes += len(line)
         while len(self._kept) > MAX_KEPT_EVENTS or self._kept_bytes > MAX_KEPT_BYTES:
             self._kept_bytes -= len(self._kept.popleft()[1])
-        for subscription in self._subscriptions:
+        wanting = [s for s in self._subscriptions if s.types is None or event.type in s.types]
+        for subscription in wanting:
             subscription.put(line)
         if len(self._subscriptions) <= FEW:
-            for subscription in self._subscriptions:
+            for subscription in wanting:
                 subscription.wake()
         else:
             self._published.set()
         return stamped
 
     @contextmanager
-    def subscription(self, since: int | None = None) -> Iterator[Subscription]:
+    def subscription(
+        self, since: int | None = None, types: frozenset[str] | None = None
+    ) -> Iterator[Subscription]:
         """Everything that is published while it is open, and after `since` if that is still kept.
 
         Args:
             since: the number of the last event that is known; 0: all since the daemon's start.
+            types: of events that are published from now on, those that are wanted; None: all.
         """
-        subscription = Subscription(self._fresh_line, self._since(since))
+        subscription = Subscription(self.fresh_line, self._since(since), types)
         self._subscriptions.add(subscription)
         try:
             yield subscription
         finally:
             self._subscriptions.discard(subscription)
+
+    def kept(self) -> list[bytes]:
+        """The lines of the last events, the oldest first."""
+        return [line for _, line in self._kept]
 
     def _since(self, since: int | None) -> list[bytes] | None:
         if since is None:
@@ -109,7 +117,8 @@ class Hub:
             return None
         return [line for seq, line in self._kept if seq > since]
 
-    def _fresh_line(self) -> bytes:
+    def fresh_line(self) -> bytes:
+        """A line with a snapshot of what is served now."""
         status = self._status()
         return event_line(
             Event(
@@ -129,12 +138,19 @@ class Subscription:
     Args:
         fresh_line: makes a line with a snapshot.
         missed: what the listener gets first; None if what it has missed is not known.
+        types: of the events that it gets; None: all.
 
     Attributes:
         is_fresh: there is a gap before this subscription, so it begins with a snapshot.
     """
 
-    def __init__(self, fresh_line: Callable[[], bytes], missed: list[bytes] | None) -> None:
+    def __init__(
+        self,
+        fresh_line: Callable[[], bytes],
+        missed: list[bytes] | None,
+        types: frozenset[str] | None = None,
+    ) -> None:
+        self.types = types
         self._fresh_line = fresh_line
         self.is_fresh = missed is None
         self._lines = deque(missed or ())
@@ -169,15 +185,19 @@ class Subscription:
         self._is_ended = True
         self._arrived.set()
 
+    async def arrived(self) -> None:
+        """Wait until `next` gives something at once."""
+        while not self._is_ended and not (self._is_due and (self._lines or self._is_lagging)):
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+
     async def next(self) -> bytes:
         """The next line, or several at once that are ready; waits for one.
 
         Raises:
             anyio.EndOfStream: the subscription was ended.
         """
-        while not self._is_ended and not (self._is_due and (self._lines or self._is_lagging)):
-            self._arrived = anyio.Event()
-            await self._arrived.wait()
+        await self.arrived()
         if self._is_ended:
             raise anyio.EndOfStream
         if self._is_lagging:

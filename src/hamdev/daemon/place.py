@@ -39,6 +39,7 @@ class Place:
         self._socket = socket
         self._lock = lock_file(project)
         self._identity: tuple[int, int] | None = None
+        self._page: str | None = None
 
     @contextmanager
     def taken(self) -> Iterator[ExitStack]:
@@ -65,6 +66,12 @@ class Place:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
+
+    def show_page(self, address: str) -> None:
+        """Announce the live page, too; `address` is without its token."""
+        self._page = address
+        with suppress(OSError):
+            self._announce()
 
     async def _keep(self, locks: ExitStack, log: Any) -> None:
         while True:
@@ -100,7 +107,7 @@ class Place:
             "protocol": PROTOCOL,
             "version": __version__,
             "root": str(self._project),
-            "web": None,
+            "web": self._page,
         }
         fresh = file.with_suffix(".new")
         fresh.unlink(missing_ok=True)

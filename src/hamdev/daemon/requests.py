@@ -176,6 +176,7 @@ class Requests:
             "capabilities": self.methods,
             "revision": engine.session.revision,
             "seq": engine.hub.seq,
+            "web": engine.page,
         }
 
     async def _status(self, params: _OfPipeline) -> Status:

@@ -1,0 +1,209 @@
+"""Which lines a save changed: the texts of the project's files, and each revision's differences."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from hamdev.content import small_content
+from hamdev.daemon.engine import Engine
+
+MAX_FILE_BYTES = 1024 * 1024
+MAX_TOTAL_BYTES = 64 * 1024 * 1024
+MAX_REVISIONS = 100
+MAX_HUNKS = 12
+MAX_LINES = 12
+MAX_WIDTH = 200
+# Comparing takes the product of both lengths; what is longer is shown as one replacement.
+_MAX_COMPARED = 1500
+_ENDINGS = (".py", ".toml", ".sql", ".json", ".yaml", ".yml")
+_WAIT_S = 2.0
+
+
+class Hunk(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines in a row that changed.
+
+    Attributes:
+        line: where they begin now, 1-based; of removed ones, where they would be.
+        before: what they were.
+        after: what they are.
+        more: how many further ones are left out.
+    """
+
+    line: int
+    before: list[str]
+    after: list[str]
+    more: int = 0
+
+
+class FileEdit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a revision changed in a file; `more` hunks are left out."""
+
+    file: str
+    hunks: list[Hunk]
+    more: int = 0
+
+
+class Edits:
+    """The lines that each of the last revisions changed.
+
+    A text counts only if its digest is the one that the session knows, so a line is never shown
+    for a revision that it does not belong to.
+
+    Args:
+        engine: of the daemon.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._texts: dict[str, str] = {}
+        self._size = 0
+        self._found: OrderedDict[int, list[FileEdit]] = OrderedDict()
+        self._seen = 0
+        self._moved = anyio.Event()
+
+    async def follow(self, log: Any) -> None:
+        """Look at what changes, for ever."""
+        types = frozenset({"files.changed", "run.finished"})
+        with self._engine.hub.subscription(types=types) as subscription:
+            while True:
+                try:
+                    for line in (await subscription.next()).splitlines():
+                        event = msgspec.json.decode(line, type=_Line).params
+                        await self._take(event)
+                except anyio.EndOfStream:
+                    return
+                except Exception as error:
+                    log.error("the lines of a save were not found", error=repr(error))
+
+    async def of(self, revision: int) -> list[FileEdit] | None:
+        """What a revision changed; None if that is not known (any more)."""
+        with anyio.move_on_after(_WAIT_S):
+            while self._seen < revision <= self._engine.session.revision:
+                await self._moved.wait()
+        return self._found.get(revision)
+
+    def of_all(self) -> Mapping[int, list[FileEdit]]:
+        """All that is known: revision → what it changed."""
+        return self._found
+
+    async def _take(self, event: _Event) -> None:
+        known = self._engine.session.contents
+        if event.type == "run.finished":
+            # The first texts; there is no hurry, and nobody waits.
+            files = [f for f in known if f.endswith(_ENDINGS) and f not in self._texts]
+            texts = await _read(files, known)
+            self._keep(texts)
+            return
+        if event.type != "files.changed":
+            return  # a snapshot: what was missed is not known
+        files = [f for f in event.files if f.endswith(_ENDINGS)]
+        before = {file: self._texts[file] for file in files if file in self._texts}
+        texts = await _read(files, known)
+        found = await anyio.to_thread.run_sync(_compared, before, texts, files, known)
+        self._keep(texts)
+        for file in files:
+            if file in known and known[file] is None:
+                self._forget(file)
+        self._found[event.revision] = found
+        while len(self._found) > MAX_REVISIONS:
+            self._found.popitem(last=False)
+        self._seen = event.revision
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    def _keep(self, texts: Mapping[str, str]) -> None:
+        for file, text in texts.items():
+            self._forget(file)
+            if self._size + len(text) <= MAX_TOTAL_BYTES:
+                self._texts[file] = text
+                self._size += len(text)
+
+    def _forget(self, file: str) -> None:
+        self._size -= len(self._texts.pop(file, ""))
+
+
+class _Event(msgspec.Struct):
+    type: str
+    revision: int
+    files: list[str] = []
+
+
+class _Line(msgspec.Struct):
+    params: _Event
+
+
+async def _read(files: list[str], known: Mapping[str, str | None]) -> dict[str, str]:
+    wanted = {file: digest for file in files if (digest := known.get(file)) is not None}
+    if not wanted:
+        return {}
+    return await anyio.to_thread.run_sync(_texts, wanted)
+
+
+def _texts(wanted: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for file, digest in wanted.items():
+        content = small_content(file, MAX_FILE_BYTES)
+        if content is not None and hashlib.sha256(content).hexdigest() == digest:
+            found[file] = content.decode("utf-8", "replace")
+    return found
+
+
+def _compared(
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    files: Iterable[str],
+    known: Mapping[str, str | None],
+) -> list[FileEdit]:
+    found = []
+    for file in files:
+        is_gone = file in known and known[file] is None
+        if file in before and (file in after or is_gone):
+            old, new = before[file].splitlines(), after.get(file, "").splitlines()
+            hunks = hunks_between(old, new)
+            shown = hunks[:MAX_HUNKS]
+            found.append(FileEdit(file=file, hunks=shown, more=len(hunks) - len(shown)))
+    return found
+
+
+def hunks_between(before: list[str], after: list[str]) -> list[Hunk]:
+    """The lines that differ between two texts, in order."""
+    start = 0
+    for old, new in zip(before, after, strict=False):
+        if old != new:
+            break
+        start += 1
+    rest = min(len(before), len(after)) - start
+    end = 0
+    while end < rest and before[-1 - end] == after[-1 - end]:
+        end += 1
+    old_lines, new_lines = before[start : len(before) - end], after[start : len(after) - end]
+    if not old_lines and not new_lines:
+        return []
+    if max(len(old_lines), len(new_lines)) > _MAX_COMPARED:
+        return [_hunk(start + 1, old_lines, new_lines)]
+    matcher = SequenceMatcher(None, old_lines, new_lines, autojunk=False)
+    return [
+        _hunk(start + new_start + 1, old_lines[old_start:old_end], new_lines[new_start:new_end])
+        for kind, old_start, old_end, new_start, new_end in matcher.get_opcodes()
+        if kind != "equal"
+    ]
+
+
+def _hunk(line: int, before: list[str], after: list[str]) -> Hunk:
+    left_out = max(len(before) - MAX_LINES, 0) + max(len(after) - MAX_LINES, 0)
+    return Hunk(line=line, before=_shown(before), after=_shown(after), more=left_out)
+
+
+def _shown(lines: list[str]) -> list[str]:
+    return [
+        line if len(line) <= MAX_WIDTH else line[: MAX_WIDTH - 1] + "…"
+        for line in lines[:MAX_LINES]
+    ]

@@ -1,0 +1,192 @@
+// All about one node: how it stands, what changed in it, its value, why it ran, its source.
+
+import { ask, RequestError } from "./connection.js";
+import { copyable, fill, glyph, h } from "./dom.js";
+import { diffText } from "./changes.js";
+import { sourceLines } from "./lists.js";
+import { ValueView } from "./value.js";
+import { ago, duration, number, shortPath, STATES, timeOfDay, typeName } from "./words.js";
+
+/** The panel of the node that was chosen. */
+export class DetailView {
+  /**
+   * @param {HTMLElement} element where to show it.
+   * @param {import("./model.js").Model} model
+   * @param {{open: Function, close: Function, rerun: Function, widen: Function}} actions
+   */
+  constructor(element, model, actions) {
+    Object.assign(this, { element, model, actions, name: null });
+  }
+
+  /** Show a node. */
+  open(name) {
+    if (this.name === name && this.pipeline === this.model.chosen) return;
+    this.name = name;
+    this.pipeline = this.model.chosen;
+    this.loaded = this.sourced = "";
+    this.parts = Object.fromEntries(["head", "problem", "change", "value", "why", "source", "around", "output"].map((key) => [key, h("section", { class: `part part-${key}` })]));
+    const valueBody = h("div");
+    fill(this.parts.value, h("h3", {}, "Value"), valueBody);
+    this.value = new ValueView(valueBody, name, this.pipeline);
+    fill(this.element, ...Object.values(this.parts));
+    this.element.setAttribute("aria-label", `Node ${name}`);
+    this.element.hidden = false;
+    this.element.scrollTop = 0;
+    this.update();
+  }
+
+  close() {
+    this.name = null;
+    this.element.hidden = true;
+    fill(this.element);
+  }
+
+  /** Show how the node stands now. */
+  update() {
+    if (this.name === null) return;
+    const node = this.model.pipeline?.nodes.get(this.name);
+    const described = this.#described();
+    this.#head(node, described);
+    this.#problem(node);
+    this.#change(node);
+    this.#around();
+    this.#output();
+    const state = `${node?.state}|${node?.run}|${node?.revision}|${this.model.statusSeq}`;
+    if (this.loaded !== state) {
+      this.loaded = state;
+      this.#load(node);
+    }
+    const source = `${described?.file}|${described?.line}|${this.model.pipeline?.graph?.revision}`;
+    if (this.sourced !== source) {
+      this.sourced = source;
+      this.#source(described);
+    }
+  }
+
+  #described() {
+    return this.model.pipeline?.graph?.nodes.find((node) => node.name === this.name);
+  }
+
+  #head(node, described) {
+    const { open, close, rerun, widen } = this.actions;
+    const state = node?.state ?? "input";
+    const place = described?.file && copyable(`${described.file}:${described.line}`, `${shortPath(described.file, this.model.hello?.root)}:${described.line}`);
+    const kind = described?.kind && described.kind !== "function" ? `${described.kind}, given from outside` : "";
+    const dated = [duration(node?.ms), node?.revision && `revision ${node.revision}`, this.#when(node)].filter(Boolean).join(" · ");
+    const isOld = node && node.state !== "fresh" && node.summary;
+    fill(this.parts.head,
+      h("div", { class: "detail-bar" },
+        h("button", { type: "button", class: "link back", onclick: close }, "← What changed"),
+        h("span", { class: "grow" }),
+        described?.kind !== "input" && h("button", { type: "button", onclick: () => rerun([this.name]), title: "Run this node again" }, "Rerun node"),
+        h("button", { type: "button", class: "icon widen", onclick: widen, "aria-label": "Wider or narrower", title: "Wider or narrower (w)" }, "⇔"),
+        h("button", { type: "button", class: "icon", onclick: close, "aria-label": "Close", title: "Close (Esc)" }, "✕")),
+      h("h2", { class: "detail-name" }, this.name),
+      h("p", { class: `stand ${state}` }, glyph(state), h("span", {}, kind || STATES[state] || state), dated && h("span", { class: "quiet" }, dated)),
+      isOld && h("p", { class: "old" }, `The value below is of revision ${node.revision}, ${this.#age(node)}; it is not current.`),
+      h("p", { class: "quiet" }, [typeName(node?.summary?.type) || described?.type, node?.summary?.shape?.map(number).join(" × ")].filter(Boolean).join(" "), place && " · ", place),
+      described?.doc && h("p", { class: "doc" }, described.doc));
+  }
+
+  #when(node) {
+    return timeOfDay(this.model.timeOf(node));
+  }
+
+  #age(node) {
+    const time = this.model.timeOf(node);
+    return time ? ago(time) : `while the files are at revision ${this.model.revision}`;
+  }
+
+  #problem(node) {
+    const { problem, by } = node ?? {};
+    if (!problem && node?.state !== "blocked") {
+      fill(this.parts.problem);
+      return;
+    }
+    const at = problem?.file && `${problem.file}:${problem.line ?? 1}`;
+    fill(this.parts.problem, h("div", { class: "problem" },
+      problem ? h("p", { class: "message" }, problem.message) : h("p", {}, "It needs ", by ? this.#link(by) : "a node", ", which failed."),
+      at && copyable(at, shortPath(at, this.model.hello?.root)),
+      problem?.traceback && h("pre", { class: "code", tabIndex: 0 }, problem.traceback)));
+  }
+
+  #change(node) {
+    const diff = node?.diff;
+    const changes = diff?.changes?.length > 1 ? diff.changes : [];
+    if (!diff) {
+      fill(this.parts.change);
+      return;
+    }
+    fill(this.parts.change, h("h3", {}, diff.since ? `Changed since revision ${diff.since}` : "Changed"),
+      h("p", { class: "headline" }, diffText(diff)),
+      changes.length ? h("ul", { class: "change-list" }, ...changes.map((change) => h("li", {}, change.text))) : null,
+      diff.sampled ? h("p", { class: "quiet" }, `Found in a sample of ${diff.sampled}.`) : null);
+  }
+
+  async #load(node) {
+    const { name, pipeline, loaded } = this;
+    if (node?.summary && node.state !== "running" && node.state !== "queued") this.value.update(node);
+    this.parts.value.hidden = !node?.summary;
+    try {
+      const found = await ask("node", { node: name, pipeline });
+      if (this.name !== name || this.loaded !== loaded) return;
+      const known = this.model.pipeline?.nodes.get(name);
+      if (found.status && known && found.seq >= this.model.seq && found.status.run === known.run) {
+        // Of many nodes a snapshot tells only the beginnings.
+        Object.assign(known, { summary: found.status.summary ?? known.summary, diff: found.status.diff, problem: found.status.problem });
+        this.#change(known);
+        this.#problem(known);
+      }
+      this.#why(found.why);
+    } catch (error) {
+      if (this.name === name) fill(this.parts.why, error instanceof RequestError ? h("p", { class: "quiet" }, error.message) : null);
+    }
+  }
+
+  #why(why) {
+    if (!why) return;
+    const verb = { run: "Why it ran", reuse: "Why it was reused" }[why.action] ?? "Why";
+    const root = this.model.hello?.root;
+    const reasons = why.because.map((because) => {
+      const at = because.file && `${because.file}${because.line ? `:${because.line}` : ""}`;
+      const text = at ? because.text.replace(` in ${at}`, "") : because.text;
+      const link = because.name && because.name !== this.name && this.model.pipeline?.nodes.has(because.name) ? this.#link(because.name) : null;
+      return h("li", {}, text, " ", at && copyable(at, shortPath(at, root)), link && " ", link);
+    });
+    fill(this.parts.why, h("h3", {}, verb), reasons.length ? h("ul", { class: "because" }, ...reasons) : h("p", { class: "quiet" }, why.text));
+  }
+
+  async #source(described) {
+    const { name, pipeline } = this;
+    if (!described?.file) {
+      fill(this.parts.source);
+      return;
+    }
+    try {
+      const source = await ask("source", { node: name, pipeline });
+      if (this.name !== name) return;
+      fill(this.parts.source, h("h3", {}, "Source", source.revision ? h("span", { class: "quiet" }, ` of revision ${source.revision}`) : null),
+        sourceLines(source), source.cut && h("p", { class: "quiet" }, "It is longer than this."));
+    } catch (error) {
+      if (this.name === name) fill(this.parts.source, h("p", { class: "quiet" }, error.message));
+    }
+  }
+
+  #around() {
+    const edges = this.model.pipeline?.graph?.edges ?? [];
+    const list = (title, names) => names.length ? h("p", {}, h("span", { class: "quiet" }, `${title} `), ...names.slice(0, 30).flatMap((name) => [this.#link(name), " "]), names.length > 30 ? `and ${names.length - 30} more` : null) : null;
+    fill(this.parts.around,
+      list("Takes", edges.filter(([, to]) => to === this.name).map(([from]) => from)),
+      list("Is taken by", edges.filter(([from]) => from === this.name).map(([, to]) => to)));
+  }
+
+  #output() {
+    const lines = this.model.pipeline?.output.get(this.name);
+    fill(this.parts.output, lines && h("h3", {}, "It printed"),
+      lines && h("pre", { class: "code", tabIndex: 0 }, ...lines.map((line) => h("span", { class: line.isError ? "bad" : "" }, line.text))));
+  }
+
+  #link(name) {
+    return h("button", { type: "button", class: "link", onclick: () => this.actions.open(name) }, name);
+  }
+}

@@ -1,0 +1,109 @@
+// The last runs: what caused each, which nodes ran, which values changed, how it ended.
+
+const MAX_RUNS = 100;
+// Because of these a node runs only since another one does.
+const FOLLOWING = new Set(["input", "upstream", "unchanged"]);
+
+/** The runs of all pipelines, the newest first. */
+export class Runs {
+  constructor() {
+    this.list = [];
+    this.byKey = new Map();
+    this.edits = new Map();
+    this.version = 0;
+  }
+
+  /** The events of runs before the page was opened. */
+  takeHistory({ events, edits }, pid) {
+    this.list = this.list.filter((run) => run.pid !== pid);
+    this.byKey = new Map(this.list.map((run) => [run.key, run]));
+    for (const [revision, files] of Object.entries(edits)) this.takeEdits(Number(revision), files, pid);
+    for (const event of events) this.take(event, pid);
+  }
+
+  /** The lines that a revision changed. */
+  takeEdits(revision, files, pid) {
+    this.edits.set(`${pid}:${revision}`, files);
+    this.version += 1;
+    for (const run of this.list) if (run.pid === pid && run.revision === revision) run.version += 1;
+  }
+
+  /** The lines that made a run necessary, file by file; null if nobody knows them. */
+  editsOf(run) {
+    return this.edits.get(`${run.pid}:${run.revision}`) ?? null;
+  }
+
+  /** Where the code of a node was changed: `file` and the first `line`; null if it was not. */
+  originOf(run, node) {
+    const reason = run.roots.get(node)?.find(({ file }) => file);
+    if (!reason || run.cause.kind !== "save") return null;
+    const lines = this.editsOf(run)?.find(({ file }) => file === reason.file)?.hunks.map(({ line }) => line) ?? [];
+    return { file: reason.file, line: lines.filter((line) => line >= (reason.line ?? 0))[0] ?? reason.line };
+  }
+
+  /** The newest run of a pipeline. */
+  newest(pipeline) {
+    return this.list.find((run) => run.pipeline === pipeline) ?? null;
+  }
+
+  take(event, pid) {
+    if (event.run === undefined) return;
+    const key = `${pid}:${event.run}`;
+    if (event.type === "run.started") {
+      this.#start(key, event, pid);
+      return;
+    }
+    const run = this.byKey.get(key);
+    if (!run) return;
+    run.version += 1;
+    this.version += 1;
+    switch (event.type) {
+      case "node.finished":
+        if (event.action === "ran") run.ran.set(event.node, event.ms);
+        if (event.changed) run.changed.set(event.node, event.diff ?? null);
+        break;
+      case "node.failed":
+        run.failed.set(event.node, event.problem);
+        break;
+      case "load.failed":
+        run.problems = event.problems;
+        break;
+      case "run.finished":
+        Object.assign(run, { outcome: event.outcome, ms: event.ms, reused: event.reused, ranCount: event.ran });
+        break;
+    }
+  }
+
+  /** Runs whose end was missed have ended nevertheless. */
+  endAbandoned(pipelines) {
+    for (const run of this.list) {
+      const state = pipelines.get(run.pipeline);
+      if (!run.outcome && !(state?.state === "running" && state.run === run.run)) {
+        run.outcome = "unknown";
+        run.version += 1;
+        this.version += 1;
+      }
+    }
+  }
+
+  #start(key, event, pid) {
+    const plan = event.plan ?? [];
+    const roots = new Map();
+    for (const step of plan) {
+      if (step.action !== "run") continue;
+      const own = step.because.filter((because) => !FOLLOWING.has(because.kind));
+      if (own.length) roots.set(step.node, own);
+    }
+    const run = {
+      key, pid, run: event.run, pipeline: event.pipeline, revision: event.revision,
+      time: event.time, cause: event.cause, roots,
+      planned: plan.filter((step) => step.action === "run").length,
+      ran: new Map(), changed: new Map(), failed: new Map(), problems: [],
+      outcome: null, ms: null, reused: null, version: 1,
+    };
+    this.byKey.set(key, run);
+    this.list.unshift(run);
+    while (this.list.length > MAX_RUNS) this.byKey.delete(this.list.pop().key);
+    this.version += 1;
+  }
+}
