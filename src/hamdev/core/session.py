@@ -26,7 +26,7 @@ Everything that affects these transitions is in this file. It has no clock and d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
 
@@ -246,7 +246,17 @@ class Session:
         """Whether every pipeline's latest run, of what its files are known to hold, is over."""
         if self._untidied is not None and self._untidied[0] == self._worker:
             return False  # it may still find values that were changed in place
-        return self._current is None and not any(p.queued for p in self._pipelines.values())
+        return not self.is_at_work
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a run is going on or waits."""
+        return self._current is not None or any(p.queued for p in self._pipelines.values())
+
+    @property
+    def contents(self) -> Mapping[str, str | None]:
+        """Each file that counts → the digest of what it holds, as far as that has been seen."""
+        return self._known
 
     def statuses(self) -> dict[str, PipelineStatus]:
         """Every pipeline as it stands."""

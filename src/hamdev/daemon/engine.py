@@ -77,6 +77,9 @@ class Engine:
         settings: what holds at the start, `options` applied.
         log: where everything is logged.
         values: the folder for values that are too large for a message.
+
+    Attributes:
+        page: the address of the live page, with its token; None if there is no page.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Engine:
         self.hub = Hub(self.status)
         self.python = ""
         self.hamilton = ""
+        self.page: str | None = None
         self._options = options
         self._settings = settings
         self._settings_file = str(project / SETTINGS_NAME)
