@@ -23,6 +23,9 @@ from hamdev.messages import (
     Summary,
 )
 
+# In a run with such a cause there are no values from before.
+FROM_NOTHING = {"start", "clean", "worker"}
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -61,6 +64,7 @@ class Block:
         not_loaded: the modules could not be loaded, so no node ran.
         blocked: a failed node → those that wait for it.
         replaced: the runs that this one took the place of.
+        served_revision: of the newest value that is served; None if there is none.
         edits: which lines were changed.
         spared: nothing that the pipeline is made of means something else than before.
     """
@@ -83,6 +87,7 @@ class Block:
     warnings: list[str] = field(default_factory=list)
     printed: list[Printed] = field(default_factory=list)
     replaced: list[Replaced] = field(default_factory=list)
+    served_revision: int | None = None
     edits: list[Edit] = field(default_factory=list)
     spared: bool = False
 
@@ -342,6 +347,9 @@ class _Run:
         block.printed = list(self.printed.values())
         kinds = {because.kind for step in block.plan for because in step.because}
         block.spared = not rows and kinds == {"unchanged"}
+        if served is not None:
+            dates = [node.revision for node in served.nodes.values() if node.revision is not None]
+            block.served_revision = max(dates, default=None)
         if block.outcome == "failed" and served is not None and served.run == block.run:
             told = {problem.message for problem in block.problems}
             block.problems += [p for p in served.problems if p.message not in told]
@@ -356,7 +364,9 @@ class _Run:
         diff: Diff | None,
     ) -> None:
         step = self._reasons.get(node)
-        is_new = step is not None and any(because.kind == "new" for because in step.because)
+        is_new = self.block.cause.kind in FROM_NOTHING or (
+            step is not None and any(because.kind == "new" for because in step.because)
+        )
         self._rows[node] = Row(node, ms, action, changed, summary, diff, is_new)
 
 

@@ -16,7 +16,7 @@ _ASCII = str.maketrans(
     {
         "→": "->",
         "×": "x",
-        "·": "*",
+        "·": "-",
         "…": "...",
         "−": "-",
         "–": "-",
@@ -94,14 +94,19 @@ class Paper:
     ) -> Iterator[Text]:
         """`text` after `lead`, further lines of it below its beginning."""
         lead = self.plain(lead)
-        indent = min(cell_len(lead), self.width // 2)
-        room = self.width - indent if self.is_cut else 10_000
-        if cell_len(lead) > indent:
+        taken = cell_len(lead)
+        if taken > self.width // 2:
             yield Text(self.cut(lead.rstrip(), self.width), lead_style)
-            lead = " " * indent
-        for part in self.wrapped(self.plain(text), room, lines):
-            yield Text(lead, lead_style) + Text(part, style)
-            lead = " " * indent
+            lead, taken = "    ", 4
+        # Below a long lead there would be too little room.
+        indent = taken if taken <= self.width // 6 else 4
+        room = self.width if self.is_cut else 10_000
+        first, *others = self.wrapped(self.plain(text), room - taken, lines)
+        yield Text(lead, lead_style) + Text(first, style)
+        if others:
+            rest = self.plain(text)[len(first) :].lstrip()
+            for part in self.wrapped(rest, room - indent, lines - 1):
+                yield Text(" " * indent) + Text(part, style)
 
 
 def measured_width(descriptor: int, is_terminal: bool) -> int:

@@ -7,7 +7,7 @@ from collections import deque
 
 from hamdev.clients.render import printable
 
-FIRST_LINES = 12
+FIRST_LINES = 8
 LAST_LINES = 4
 MAX_LINE = 500
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")

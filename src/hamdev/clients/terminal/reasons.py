@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from hamdev.clients.terminal.blocks import FROM_NOTHING
 from hamdev.messages import Because, Cause, PlanStep
 
 # What follows from something else that is told, or tells nothing.
 _CONSEQUENCES = {"upstream", "unchanged", "kept", "rerun"}
-# Then it goes without saying that there are no values.
-_FROM_NOTHING = {"start", "clean", "worker"}
 MAX_NAMES = 4
 
 
@@ -36,12 +35,13 @@ def reasons(plan: Sequence[PlanStep], cause: Cause, shorten: Callable[[str], str
                 new.append(step.node)
             else:
                 found.setdefault(_short(step.node, because, shorten))
-    if new and cause.kind not in _FROM_NOTHING:
+    if new and cause.kind not in FROM_NOTHING:
         names = ", ".join(new[:MAX_NAMES])
         if len(new) > MAX_NAMES:
             names += f" and {len(new) - MAX_NAMES} more"
         found.setdefault(f"there is no value yet of {names}")
-    return list(found)
+    # What came and went may have done so in an earlier save.
+    return sorted(found, key=lambda text: " changed" not in text)
 
 
 def _short(node: str, because: Because, shorten: Callable[[str], str]) -> str:

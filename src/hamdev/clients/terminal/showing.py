@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from hamdev.clients.terminal.blocks import Block, Notice, Progress, Runs
+from hamdev.clients.terminal.blocks import Block, Progress, Runs
 from hamdev.clients.terminal.edits import Texts, line_of
 from hamdev.clients.terminal.layout import block_lines, notice_lines, progress_line
 from hamdev.clients.terminal.paper import Paper, measured_width

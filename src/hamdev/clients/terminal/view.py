@@ -145,13 +145,8 @@ class Terminal:
                     loop.call_soon_threadsafe(link.rerun, True)
                 case "q":
                     loop.call_soon_threadsafe(link.stop)
-                case "w" if link.page is None:
-                    self._say(
-                        ["  there is no page: [server] web is off, or it could not be served"]
-                    )
                 case "w":
-                    self._say([f"  page: {link.page}"])
-                    open_page(link.page)
+                    self._open(link.page)
                 case "?":
                     self._say([f"  {line}" for line in HELP])
                 case "\n" | "\r":
@@ -162,6 +157,13 @@ class Terminal:
                 on_key(key)
 
         return safely
+
+    def _open(self, page: str | None) -> None:
+        self._say(
+            [f"  page: {page}" if page is not None else "  there is no page: [server] web is off"]
+        )
+        if page is not None:
+            open_page(page)
 
     # -- in the thread that draws -------------------------------------------------------------
 
