@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from msgspec import UnsetType
+from msgspec import UnsetType, structs
 
 from hamdev.clients.terminal.edits import Edit
 from hamdev.clients.terminal.printing import Printed
@@ -117,11 +117,12 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that happened beside the runs."""
+    """Something that happened beside the runs: a warning, a problem, or what was printed."""
 
     time: float
-    text: str
+    warning: str = ""
     problem: Problem | None = None
+    printed: Printed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class Runs:
 
     def __init__(self, begun: float) -> None:
         self._open: dict[int, _Run] = {}
+        self._begun: dict[str, int] = {}
         self._replaced: dict[str, list[Replaced]] = {}
         self._failed: set[str] = set()
         self._early: dict[str, Printed] = {}
@@ -166,7 +168,7 @@ class Runs:
             status: what is served now, or will have been served a little later.
         """
         if self._lost is not None and event.type != "run.finished":
-            yield Notice(self._lost[0], "", self._lost[1])
+            yield Notice(self._lost[0], problem=self._lost[1])
             self._lost = None
         run = self._open.get(event.run) if isinstance(event.run, int) else None
         match event.type:
@@ -183,7 +185,7 @@ class Runs:
                 # It may be that a run ends because of it, which is then the next event.
                 self._lost = event.time, event.problem
             case "output":
-                self._printed(run, event)
+                yield from self._printed(run, event)
             case "warning" if isinstance(event.message, str):
                 if run is not None:
                     run.block.warnings.append(event.message)
@@ -229,6 +231,7 @@ class Runs:
         if (early := self._early.pop(pipeline, None)) is not None:
             run.printed[""] = early
         self._open[event.run] = run
+        self._begun[pipeline] = event.run
         self._waits_since = None
 
     def _end(self, run: _Run, event: Event, status: Status | None) -> Iterator[Block]:
@@ -259,35 +262,43 @@ class Runs:
             self._failed.discard(pipeline)
         yield block
 
-    def _printed(self, run: _Run | None, event: Event) -> None:
+    def _printed(self, run: _Run | None, event: Event) -> Iterator[Notice]:
+        node, text = _given(event.node, None), _given(event.text, "")
         if run is not None:
-            of = run.printed
-        elif isinstance(event.pipeline, str):
-            of = self._early  # of a module that is being loaded
+            run.printed.setdefault(node or "", Printed(node)).add(text)
+        elif isinstance(event.pipeline, str):  # a module that is being loaded
+            self._early.setdefault(event.pipeline, Printed(None)).add(text)
         else:
-            return  # of a worker that has nothing to do
-        key = (_given(event.node, "") if run is not None else str(event.pipeline)) or ""
-        if key not in of:
-            of[key] = Printed(_given(event.node, None))
-        of[key].add(_given(event.text, ""))
+            printed = Printed(None)
+            printed.add(text)
+            yield Notice(event.time, printed=printed)
 
     def _start_anew(self, event: Event, status: Status) -> Iterator[Block]:
         """Events were missed; runs that have ended meanwhile are shown by what is served."""
         for run in list(self._open.values()):
             served = status.pipelines.get(run.block.pipeline)
-            if served is not None and served.run == run.block.run and served.state == "running":
-                continue
-            del self._open[run.block.run]
             if served is None or served.run != run.block.run:
-                continue
-            run.take_status(served)
-            block = run.block
-            block.time, block.ms = event.time, (event.time - run.began) * 1e3
-            block.outcome = "failed" if served.state == "failed" else "ok"
-            block.ran = len(block.rows)
-            block.reused = len(served.nodes) - block.ran
-            run.complete(served)
-            yield block
+                del self._open[run.block.run]
+        for name, served in status.pipelines.items():
+            if served.run is None or served.run <= self._begun.get(name, 0):
+                if served.run not in self._open:
+                    continue
+            else:
+                cause = Cause(kind="", text="many events at once")
+                self._begin(structs.replace(event, run=served.run, pipeline=name, cause=cause))
+            if served.state in ("idle", "failed"):
+                yield self._end_by_status(self._open.pop(served.run), event, served)
+
+    def _end_by_status(self, run: _Run, event: Event, served: PipelineStatus) -> Block:
+        run.take_status(served)
+        block = run.block
+        block.time, block.revision = event.time, served.revision
+        block.ms = (event.time - run.began) * 1e3
+        block.outcome = "failed" if served.state == "failed" else "ok"
+        run.complete(served)
+        block.ran = len(block.rows)
+        block.reused = sum(node.action == "reused" for node in served.nodes.values())
+        return block
 
 
 class _Run:

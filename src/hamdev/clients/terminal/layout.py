@@ -70,13 +70,16 @@ def block_lines(
 def notice_lines(notice: Notice, paper: Paper, read_line: ReadLine) -> Iterator[Text]:
     """Something that happened beside the runs."""
     lead = Text(f"{clock(notice.time)}  ", "dim")
-    if notice.problem is None:
-        for line in paper.paragraph("warning: ", notice.text, "yellow", 4, "yellow"):
+    if notice.warning:
+        for line in paper.paragraph("warning: ", notice.warning, "yellow", 4, "yellow"):
             yield lead + line
             lead = Text(" " * len(lead))
-        return
-    yield lead + Text("worker", "bold")
-    yield from problem_lines(notice.problem, paper, read_line)
+    if notice.problem is not None:
+        yield lead + Text("worker", "bold")
+        yield from problem_lines(notice.problem, paper, read_line)
+    if notice.printed is not None:
+        yield lead + Text("beside the runs", "bold")
+        yield from _printed([notice.printed], paper)
 
 
 def progress_line(progress: Progress, now: float, paper: Paper, name_pipeline: bool) -> str:

@@ -50,5 +50,5 @@ class Printed:
 def cleaned(line: str) -> str:
     """One printed line as it would stand there in the end: progress bars print over themselves."""
     line = line[-20 * MAX_LINE :].rstrip("\r").rpartition("\r")[2]
-    line = printable(_ESCAPES.sub("", line.expandtabs(8)))
+    line = printable(_ESCAPES.sub("", line).expandtabs(8))
     return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"

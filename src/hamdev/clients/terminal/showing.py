@@ -92,7 +92,7 @@ class Showing:
             for shown in self._runs.take(event, batch.status):
                 if isinstance(shown, Block):
                     self._show_block(shown, batch)
-                elif self._log.level <= logging.WARNING:
+                elif self._log.level <= (logging.INFO if shown.printed else logging.WARNING):
                     self._write(notice_lines(shown, self._paper(), line_of))
         if all(p.state in ("idle", "failed") for p in batch.status.pipelines.values()):
             self._runs.rest()

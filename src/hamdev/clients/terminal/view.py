@@ -108,7 +108,10 @@ class Terminal:
                     while not has_ended or link.is_busy():
                         lines.append(await subscription.next())
                         has_ended = has_ended or _END_OF_RUN in lines[-1]
-                await anyio.sleep(PAUSE_S)
+                # Who does not take what comes for so long would lag behind.
+                with anyio.move_on_after(PAUSE_S):
+                    while True:
+                        lines.append(await subscription.next())
                 contents = dict(link.contents)
                 self._inbox.put(Batch(b"".join(lines), link.status(), contents))
 
