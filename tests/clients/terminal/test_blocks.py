@@ -35,6 +35,7 @@ NUMBER = Summary(type="int", text="21")
 TABLE = Summary(
     type="pandas.DataFrame", text="998 × 4\n…", shape=[998, 4], columns=["", "a", "b", "c", "d"]
 )
+SERIES = Summary(type="pandas.Series", text="9\n…", shape=[9], columns=["day", "rain"])
 CHANGED = Because(
     kind="code", name="is_wet", file=SETUP, line=41, text=f"function is_wet in {SETUP}:41 changed"
 )
@@ -131,7 +132,7 @@ def an_edit() -> Story:
             follows("longest_dry_spell_days", "is_wet"),
             kept("rain"),
         )
-        .value("is_wet", 0.3, Summary(type="pandas.Series", text="…", shape=[9]), changed=True)
+        .value("is_wet", 0.3, SERIES, changed=True)
         .value("clean", 12.0, TABLE, "1,000 → 998 rows")
         .value("longest_dry_spell_days", 0.4, diff="23 → 21 (−8.7 %)")
         .end(ran=3, reused=1)
@@ -162,8 +163,8 @@ def test_at_forty_columns() -> None:
         12:00:00  setup.py changed · revision 4
           setup.py:43  - return rain >= wet_day…
                        + return rain > wet_day_…
-          because is_wet changed at pipelines/se
-            tup.py:41
+          because is_wet changed at
+            pipelines/setup.py:41
             is_wet  Series 9 (changed)    0.3 ms
             clean                          12 ms
               DataFrame 998 × 4: 1,000 → 998
@@ -190,9 +191,7 @@ def test_characters_that_the_terminal_lacks() -> None:
 
 def test_a_save_that_means_nothing_is_one_line() -> None:
     story = Story().start(kept("a"), kept("b")).end(reused=2, ms=3.21)
-    assert lines_of(story) == [
-        "12:00:00  setup.py changed · revision 4  comment or formatting only: 0 nodes ran,",
-    ] or lines_of(story) == expected(
+    assert lines_of(story) == expected(
         """
         12:00:00  setup.py changed · revision 4
           comment or formatting only: 0 nodes ran, 2 reused, 3.2 ms
@@ -326,19 +325,11 @@ def test_what_was_printed_is_bounded_and_steers_nothing() -> None:
     lines = lines_of(story)
     begin = lines.index("  printed by a")
     assert lines[begin + 1 : begin + 4] == ["    │ red     tab·", "    │ 100 %", "    │ line 1"]
-    assert lines[-7:] == expected(
-        """
-            │ line 6
-            … 990 more lines
-            │ line 997
-            │ line 998
-            │ line 999
-            │ line 1000
-          ok in 12 ms: 1 ran, 0 reused
-        """
-    ) or lines[-6:-1] == [
+    assert lines[-7:] == [
+        "    │ line 6",
         "    … 990 more lines",
         *(f"    │ line {n}" for n in range(997, 1001)),
+        "  ok in 12 ms: 1 ran, 0 reused",
     ]
     assert len(lines) < 20
 
