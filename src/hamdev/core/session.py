@@ -253,7 +253,12 @@ class Session:
         """Whether every pipeline's latest run, of what its files are known to hold, is over."""
         if self._untidied is not None and self._untidied[0] == self._worker:
             return False  # it may still find values that were changed in place
-        return self._current is None and not any(p.queued for p in self._pipelines.values())
+        return not self.is_at_work
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a run is going on or waits."""
+        return self._current is not None or any(p.queued for p in self._pipelines.values())
 
     @property
     def contents(self) -> Mapping[str, str | None]:

@@ -23,6 +23,7 @@ from hamdev.daemon.log import DaemonLog
 from hamdev.daemon.place import Place, emptied
 from hamdev.daemon.requests import Requests
 from hamdev.daemon.server import serving
+from hamdev.daemon.view import Link, View
 from hamdev.daemon.web.serving import page_served
 from hamdev.errors import SettingsError
 from hamdev.paths import (
@@ -33,13 +34,20 @@ from hamdev.paths import (
 )
 
 
-async def serve(project: Path, options: Options, *, events_to: BinaryIO | None = None) -> None:
-    """Watch and serve a project until SIGINT, SIGTERM or `hamdev stop`.
+async def serve(
+    project: Path,
+    options: Options,
+    *,
+    events_to: BinaryIO | None = None,
+    view: View | None = None,
+) -> None:
+    """Watch and serve a project until SIGINT, SIGTERM, SIGHUP or `hamdev stop`.
 
     Args:
         project: the project's folder.
         options: what the command line says.
         events_to: where to write the event stream, one JSON object a line.
+        view: shows people what happens; without one the log does.
 
     Raises:
         SettingsError: the settings or options have mistakes.
@@ -50,7 +58,12 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
     """
     project = project.resolve()
     settings = apply_options(load_settings(project), options)
-    log = DaemonLog(settings.server.log_level, settings.server.log_format)
+    log = DaemonLog(
+        settings.server.log_level,
+        settings.server.log_format,
+        view.log_file if view else None,
+        is_viewed=view is not None,
+    )
     asyncio.get_running_loop().set_exception_handler(partial(_log_loop_error, log.logger))
     path = _socket_path(project, settings)
     place = Place(project, path)
@@ -58,7 +71,7 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
     # Whatever is wrong so far is told before anything is started. Only who listens may touch the
     # values: the lock may be that of a file that somebody has deleted under a daemon.
     with (
-        anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        anyio.open_signal_receiver(*_ending_signals()) as signals,
         place.taken() as locks,
         listening(path) as listener,
         emptied(values),
@@ -73,10 +86,19 @@ async def serve(project: Path, options: Options, *, events_to: BinaryIO | None =
             page_served(engine, requests, place, settings.server, path, log.logger),
             _events_written(engine.hub, events_to),
             _cache_tidied(project, log.logger),
+            view.shown(Link(engine, log)) if view else contextlib.nullcontext(),
         ):
             log.logger.info("serving", socket=str(path), pid=os.getpid())
             await engine.wait_stopped()
             log.logger.info("stopping")
+
+
+def _ending_signals() -> list[signal.Signals]:
+    """What ends the daemon; a hang-up does unless it is ignored, as under nohup."""
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    return ending
 
 
 def _log_loop_error(logger: Any, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Collection, MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -20,14 +21,29 @@ MAX_OUTPUT_LINE = 2000
 class DaemonLog:
     """Makes the daemon's logger and keeps its level and format.
 
+    Args:
+        level: from which on lines are written.
+        format: how they look.
+        file: where they go; by default stderr.
+        is_viewed: somebody else shows people what runs do.
+
     Attributes:
         logger: a structlog logger that stays the same while level and format change.
+        level: the present one, as a number.
+        format: the present one.
     """
 
-    def __init__(self, level: LogLevel, format: LogFormat) -> None:
+    def __init__(
+        self,
+        level: LogLevel,
+        format: LogFormat,
+        file: TextIO | None = None,
+        is_viewed: bool = False,
+    ) -> None:
+        self._is_viewed = is_viewed
         self.configure(level, format)
         self.logger: Any = structlog.wrap_logger(
-            structlog.PrintLogger(sys.stderr),
+            structlog.PrintLogger(file or sys.stderr),
             processors=[
                 self._drop_below_level,
                 structlog.processors.add_log_level,
@@ -40,21 +56,28 @@ class DaemonLog:
 
     def configure(self, level: LogLevel, format: LogFormat) -> None:
         """Use another level and format from now on."""
-        self._level = logging.getLevelNamesMapping()[level]
+        self.level = logging.getLevelNamesMapping()[level]
+        self.format = format
         self._renderer: Any = (
             structlog.processors.JSONRenderer(default=str)
             if format == "json"
-            else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20)
+            else structlog.dev.ConsoleRenderer(colors=_takes_colours(), pad_event_to=20)
         )
 
     def _drop_below_level(
         self, logger: Any, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        if logging.getLevelNamesMapping()[method.upper()] < self._level:
+        if logging.getLevelNamesMapping()[method.upper()] < self.level:
             raise structlog.DropEvent
         return event
 
     def _render(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
+        if self.format == "console":
+            for key, value in event.items():
+                if isinstance(value, str) and not value.isprintable():
+                    event[key] = "".join(
+                        c if c.isprintable() or c in "\n\t" else "·" for c in value
+                    )
         return self._renderer(logger, method, event)
 
     # -- events → lines -----------------------------------------------------------------------
@@ -66,6 +89,8 @@ class DaemonLog:
             event: as it went out.
             wanted_nodes: the nodes whose values are the pipeline's results.
         """
+        if self._is_shown(event):
+            return
         log = self._bound(event)
         match event.type:
             case "files.changed":
@@ -111,6 +136,12 @@ class DaemonLog:
             case _:
                 log.debug(event.type)
 
+    def _is_shown(self, event: Event) -> bool:
+        """Whether people see what the event says without a line of this log."""
+        if not self._is_viewed or self.format == "json" or self.level <= logging.DEBUG:
+            return False
+        return event.type != "warning" or isinstance(event.run, int)
+
     def _bound(self, event: Event) -> Any:
         fields: dict[str, Any] = {"revision": event.revision}
         for name in ("run", "pipeline", "node"):
@@ -127,6 +158,11 @@ class DaemonLog:
         log.error(what, message=problem.message, **fields)
         if problem.traceback:
             log.debug("traceback", text=problem.traceback)
+
+
+def _takes_colours() -> bool:
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stderr.isatty() and not plain
 
 
 def _problems(value: Any) -> list[Problem]:

@@ -29,12 +29,15 @@ def watch(
 
     import anyio
 
+    from hamdev.clients.terminal.view import Terminal
     from hamdev.daemon.app import serve
     from hamdev.paths import find_project
 
     events_to = sys.stdout.buffer if as_json else None
     folder = project.resolve() if project else find_project()
-    anyio.run(partial(serve, folder, as_options(pipelines, **options), events_to=events_to))
+    settings = as_options(pipelines, **options)
+    with Terminal().opened() as view:
+        anyio.run(partial(serve, folder, settings, events_to=events_to, view=view))
 
 
 @click.command(epilog=example("hamdev run pipeline_1 --with setup --json"))

@@ -1,0 +1,114 @@
+"""The nodes of a run that got a value, one in a line or two: name, value, difference, time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from hamdev.clients.terminal.blocks import Row, most_telling
+from hamdev.clients.terminal.paper import Paper
+from hamdev.clients.terminal.times import duration
+from hamdev.messages import Summary
+
+MAX_ROWS = 12
+# What does not fit beside a node's name in less than this goes below it.
+MIN_VALUE_COLUMNS = 26
+
+
+def row_lines(of_run: list[Row], paper: Paper) -> Iterator[Text]:
+    """The most telling nodes, and how many more there are."""
+    rows = most_telling(of_run, MAX_ROWS)
+    if not rows:
+        return
+    parts = [[(paper.plain(t), style) for t, style in _value(row)] for row in rows]
+    names = [paper.plain(row.node) for row in rows]
+    times = [duration(row.ms) if row.action == "ran" else "earlier" for row in rows]
+    name_columns = min(max(map(cell_len, names)), max(paper.width * 2 // 5, 12))
+    time_columns = max(map(len, times))
+    room = paper.width - name_columns - time_columns - 8
+    is_narrow = room < MIN_VALUE_COLUMNS
+    if is_narrow:
+        name_columns = paper.width - time_columns - 6
+        room = paper.width - 6
+    value_columns = min(room, max(cell_len(" ".join(t for t, _ in value)) for value in parts))
+    for row, name, value, took in zip(rows, names, parts, times, strict=True):
+        line = Text("    ") + Text(paper.cut(name, name_columns), "bold" if row.is_final else "")
+        lines = _styled(value, room, paper, 1 if row.is_new else 2)
+        if is_narrow:
+            joined = " ".join(text for text, _ in value)
+            free = name_columns - 2 - cell_len(name) - cell_len(joined)
+            if free >= 0:
+                (beside,), lines = _styled(value, room, paper, 1), []
+                line += Text("  ") + beside + Text(" " * free)
+            else:
+                line.append(" " * (name_columns - cell_len(line.plain) + 4))
+            yield line + Text(f"  {took:>{time_columns}}", "dim")
+            yield from (Text("      ") + part for part in lines)
+            continue
+        line.append(" " * (name_columns + 6 - cell_len(line.plain)))
+        first, *others = lines
+        gap = " " * max(value_columns - cell_len(first.plain), 0)
+        yield line + first + Text(f"{gap}  {took:>{time_columns}}", "dim")
+        yield from (Text(" " * (name_columns + 6)) + part for part in others)
+    if (more := len(of_run) - len(rows)) > 0:
+        yield Text(paper.plain(f"    … and {more} more (hamdev status)"), "dim")
+
+
+def _value(row: Row) -> list[tuple[str, str]]:
+    """A value and how it differs, in parts with their styles."""
+    if row.diff is not None and row.diff.text:
+        if _is_single(row.summary):
+            return [(row.diff.text, "yellow")]
+        return [(f"{_what(row.summary)}:", ""), (row.diff.text, "yellow")]
+    value = value_text(row.summary)
+    if row.is_new:
+        return [(value, "")]
+    # The difference may lie in what neither texts nor shapes show.
+    return [(value, "" if row.changed else "dim"), (f"({_same(row)})", "dim")]
+
+
+def _same(row: Row) -> str:
+    return "changed" if row.changed else "as before"
+
+
+def _is_single(summary: Summary) -> bool:
+    return not summary.columns and not summary.shape and "\n" not in summary.text
+
+
+def _what(summary: Summary) -> str:
+    """The kind of a value and how large it is."""
+    kind = summary.type.rpartition(".")[2]
+    shape = " × ".join(f"{n:,}" for n in summary.shape or ())
+    return f"{kind} {shape}".rstrip()
+
+
+def value_text(summary: Summary) -> str:
+    """A value in one line."""
+    columns = summary.columns or []
+    if len(summary.shape or ()) == 1 and columns:
+        ranges = summary.ranges or []
+        span = ranges[-1] if len(ranges) == len(columns) else ""
+        return f"{_what(summary)}: {span}" if span else _what(summary)
+    if columns:
+        return f"{_what(summary)}: {', '.join(filter(None, columns))}".rstrip(": ")
+    lines = [line for line in summary.text.splitlines() if line.strip()]
+    return lines[0].strip() + " …" * (len(lines) > 1) if lines else ""
+
+
+def _styled(
+    parts: Sequence[tuple[str, str]], room: int, paper: Paper, max_lines: int
+) -> list[Text]:
+    """Parts one after the other, wrapped, each in its style."""
+    lines = paper.wrapped(" ".join(text for text, _ in parts), room, max_lines)
+    result = [Text(line) for line in lines]
+    if len(parts) == 1:
+        return [Text(line, parts[0][1]) for line in lines]
+    # Only the beginning of the first line is in the first style.
+    first = len(parts[0][0])
+    for number, line in enumerate(result):
+        split = min(first, len(line)) if number == 0 else 0
+        line.stylize(parts[0][1], 0, split)
+        line.stylize(parts[1][1], split)
+    return result
