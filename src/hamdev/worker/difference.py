@@ -12,6 +12,8 @@ from hamdev.worker.values.comparison import Comparison
 from hamdev.worker.values.text_changes import compare_texts
 from hamdev.worker.values.words import ARROW, by, counted, growth, listed, number_pair
 
+# What is said of values of which nothing else is known but that they differ.
+UNSEEN = Diff(text="differs in what is not shown")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[-+]?\d+)?")
 
 

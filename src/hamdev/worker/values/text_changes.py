@@ -27,8 +27,8 @@ def compare_texts(changes: Changes, where: str, kind: str, before: str, after: s
     if is_cut and len(before) != len(after):
         text = f"{prefix}{len(before):,}{ARROW}{counted(len(after), 'character')}"
         changes.add(Rank.SIZE, "text", text, where)
-    lines = (text[:_LOOKED_AT].split("\n") for text in (before, after))
-    _compare_lines(changes, where, *lines, is_cut)
+    lines, others = (text[:_LOOKED_AT].split("\n") for text in (before, after))
+    _compare_lines(changes, where, lines, others, is_cut)
 
 
 def _compare_lines(
