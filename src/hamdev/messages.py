@@ -390,10 +390,14 @@ class NodePlace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """A value from before this worker's time, that is served again."""
+    """A value from before this worker's time, that is served again.
+
+    `diff` is there if the node had another value just before.
+    """
 
     ms: float
     summary: Summary
+    diff: Diff | None = None
 
 
 class Planned(_Tagged, frozen=True, kw_only=True):

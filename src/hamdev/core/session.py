@@ -690,7 +690,7 @@ class Session:
                 action="reused",
                 changed=True,
                 summary=value.summary,
-                diff=(value.diff if isinstance(value, NodeFinished) else None) or UNSET,
+                diff=value.diff or UNSET,
             )
 
     def _node(

@@ -99,7 +99,7 @@ class PipelineView:
             value = planned.restored.get(step.node) or unshown.get(step.node)
             diff: Diff | UnsetType = UNSET
             if value is not None:
-                diff = (value.diff if isinstance(value, NodeFinished) else None) or UNSET
+                diff = value.diff or UNSET
                 known = structs.replace(known, ms=value.ms, summary=value.summary)
             if step.action == "reuse":
                 self.nodes[step.node] = NodeStatus(

@@ -88,6 +88,7 @@ class Worker:
         from hamdev.worker.memory import Memory
         from hamdev.worker.output import CapturedOutput
         from hamdev.worker.store import Store
+        from hamdev.worker.values.shown import user_code_callers as shown_callers
 
         importlib.import_module("hamilton.async_driver")
         # Its banners say less than the problem that is reported of the same error.
@@ -95,7 +96,13 @@ class Worker:
         self._channel = channel
         self._memory = Memory(options.max_bytes)
         self._interruption = Interruption(
-            [*async_callers(), *sync_callers(), *source_callers(), *patch_callers()],
+            [
+                *async_callers(),
+                *sync_callers(),
+                *source_callers(),
+                *patch_callers(),
+                *shown_callers(),
+            ],
             lambda run: channel.send(Interrupted(run=run)),
         )
         output = CapturedOutput(channel, self._interruption.raise_if_wanted)

@@ -2,49 +2,129 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from hamdev.messages import Change, Diff, Summary
-from hamdev.worker.summary import summarize
+from hamdev.messages import Diff, Summary
+from hamdev.worker.interruption import RunCancelled
+from hamdev.worker.values.changes import Changes, Rank
+from hamdev.worker.values.comparison import Comparison
+from hamdev.worker.values.text_changes import compare_texts
+from hamdev.worker.values.words import ARROW, by, counted, growth, listed, number_pair
 
-MAX_SHOWN = 60
+# What is said of values of which nothing else is known but that they differ.
+UNSEEN = Diff(text="differs in what is not shown")
+_NUMBER = re.compile(r"-?\d+(\.\d*)?(e[-+]?\d+)?")
 
 
 def difference(before: Any, after: Any) -> Diff | None:
-    """What has changed from `before` to `after`; None if there is nothing to say."""
-    if _is_number(before) and _is_number(after):
-        text = f"{_number(before)} → {_number(after)}"
-        if before and (share := (after - before) / abs(before)):
-            text += f" ({share * 100:+.2g} %)"
-        change = Change(kind="value", text=text, before=_number(before), after=_number(after))
-        return Diff(text=text, changes=[change])
-    return summary_difference(summarize(before), summarize(after))
+    """What has changed from `before` to `after`; None if nothing that can be seen has.
+
+    No library is imported for it, and neither value is changed. Large values are looked at in
+    evenly spaced samples, which the answer says.
+
+    Raises:
+        RunCancelled: while a value's own code was running.
+    """
+    comparison = Comparison()
+    try:
+        comparison.compare("", "value", before, after)
+    except RunCancelled:
+        raise
+    except BaseException:  # the values' own methods may do anything; what was found before stays
+        pass
+    try:
+        return comparison.changes.diff()
+    except UnicodeEncodeError:
+        return None
 
 
 def summary_difference(before: Summary, after: Summary) -> Diff | None:
     """What can be said of two values that are known by their summaries only."""
-    changes = []
+    changes = Changes()
     if before.type != after.type:
-        changes.append(_change("type", before.type, after.type))
-    if before.shape != after.shape:
-        changes.append(_change("shape", _by(before.shape), _by(after.shape)))
-    if not changes and before.text != after.text:
-        changes.append(_change("value", before.text, after.text))
-    return Diff(text=", ".join(c.text for c in changes), changes=changes) if changes else None
+        changes.add(Rank.TYPE, "type", f"{before.type}{ARROW}{after.type}")
+    _shapes(changes, before, after)
+    _columns(changes, before, after)
+    if not len(changes) and before.text != after.text:
+        _texts(changes, before, after)
+    samples = [summary.sampled for summary in (before, after) if summary.sampled]
+    if samples:
+        changes.note_sample(min(samples))
+    return changes.diff()
 
 
-def _change(kind: str, before: str, after: str) -> Change:
-    old, new = (" ".join(text.split())[:MAX_SHOWN] for text in (before, after))
-    return Change(kind=kind, text=f"{old} → {new}", before=old, after=new)
+def _shapes(changes: Changes, before: Summary, after: Summary) -> None:
+    old, new = before.shape or [], after.shape or []
+    if old == new or not (old or new):
+        return
+    if old[1:] == new[1:] and len(old) == len(new):
+        what = "row" if after.columns else "item"
+        text = f"{old[0]:,}{ARROW}{counted(new[0], what)}"
+    elif before.columns and after.columns and old[:1] == new[:1]:
+        return  # the columns say it
+    else:
+        text = f"{by(old) or 'one'}{ARROW}{by(new) or 'one'}"
+    changes.add(Rank.SIZE, "shape", text, "", by(old), by(new))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _columns(changes: Changes, before: Summary, after: Summary) -> None:
+    """Columns, as far as the summaries have them."""
+    if not before.columns or not after.columns:
+        return
+    old, new = _facts(before), _facts(after)
+    if _shows_all(before) and _shows_all(after):
+        for what, names in (
+            ("added", [name for name in new if name not in old]),
+            ("removed", [name for name in old if name not in new]),
+        ):
+            if names:
+                column = "column" if len(names) == 1 else "columns"
+                changes.add(Rank.MEMBER, "column", f"{column} {listed(names)} {what}", names[0])
+    for name in new:
+        if name not in old:
+            continue
+        (was, nulls, span), (now, nows, spans) = old[name], new[name]
+        if was != now:
+            text = f"type of {name} {was}{ARROW}{now}"
+            changes.add(Rank.TYPE_OF_PART, "type", text, name, was, now)
+        elif nulls != nows and not before.sampled and not after.sampled:
+            text = f"nulls in {name} {nulls}{ARROW}{nows}"
+            changes.add(Rank.NULLS, "statistic", text, name, nulls, nows)
+        elif span != spans and span and spans and not before.sampled and not after.sampled:
+            text = f"range of {name} {span}{ARROW}{spans}"
+            changes.add(Rank.STATISTIC, "statistic", text, name, span, spans)
+    if not len(changes) and before.rows != after.rows:
+        changes.add(Rank.VALUE, "value", "the first rows changed")
 
 
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+def _facts(summary: Summary) -> dict[str, tuple[str, str, str]]:
+    columns = summary.columns or []
+    blank = [""] * len(columns)
+    nulls = [str(count) for count in summary.nulls] if summary.nulls else blank
+    facts = zip(summary.types or blank, nulls, summary.ranges or blank, strict=False)
+    named = [name or "the index" for name in columns]
+    return dict(zip(named, facts, strict=False))
 
 
-def _by(shape: list[int] | None) -> str:
-    return " × ".join(f"{n:,}" for n in shape or [])
+def _shows_all(summary: Summary) -> bool:
+    """Whether the summary has all columns; it has only the first ones of a wide table."""
+    shape = summary.shape or []
+    return len(shape) < 2 or len(summary.columns or []) >= shape[1]
+
+
+def _texts(changes: Changes, before: Summary, after: Summary) -> None:
+    old, new = before.text, after.text
+    if _NUMBER.fullmatch(old) and _NUMBER.fullmatch(new):
+        was, now = _parsed(old), _parsed(new)
+        old, new = number_pair(was, now)
+        more = growth(was, now)
+        text = f"{old}{ARROW}{new}" + (f" ({more})" if more else "")
+        return changes.add(Rank.VALUE, "value", text, "", old, new)
+    if "\n" in old or "\n" in new:
+        return compare_texts(changes, "", "value", old, new)
+    return changes.add(Rank.VALUE, "value", f"{old[:60]}{ARROW}{new[:60]}", "", old, new)
+
+
+def _parsed(text: str) -> float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)

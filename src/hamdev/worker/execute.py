@@ -454,9 +454,10 @@ class _Reporter:
                 run=self._command.run,
                 node=node,
                 ms=_ms(remembered.seconds),
-                changed=False,
+                changed=(diff := self._reuse.diff_of(node)) is not None,
                 summary=remembered.summary,
                 action="reused",
+                diff=diff,
             )
         )
         return Recalled(remembered.value)

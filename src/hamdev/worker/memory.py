@@ -86,6 +86,20 @@ class Remembered:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What people were shown of a value that has been forgotten.
+
+    Attributes:
+        token, summary: of the value.
+        revision: the latest one that it was right for.
+    """
+
+    token: bytes
+    summary: Summary
+    revision: int
+
+
 class Memory:
     """The latest value of each node of each pipeline; safe to use from several threads.
 
@@ -97,11 +111,13 @@ class Memory:
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._values: dict[str, dict[str, Remembered]] = {}
+        self._shown: dict[str, dict[str, Shown]] = {}
 
     def keep(self, pipeline: str, node: str, remembered: Remembered) -> None:
         """Remember a value in the place of the node's former one."""
         with self._lock:
             self._values.setdefault(pipeline, {})[node] = remembered
+            self._shown.get(pipeline, {}).pop(node, None)
 
     def get(self, pipeline: str, node: str) -> Remembered | None:
         """The node's latest value, if it has one."""
@@ -113,9 +129,19 @@ class Memory:
         with self._lock:
             return dict(self._values.get(pipeline, {}))
 
-    def forget(self) -> None:
-        """Forget everything."""
+    def shown(self, pipeline: str, node: str) -> Shown | None:
+        """What the node's value was like that has been forgotten, until it has another one."""
         with self._lock:
+            return self._shown.get(pipeline, {}).get(node)
+
+    def forget(self) -> None:
+        """Forget all values, but not what people were shown of them."""
+        with self._lock:
+            for pipeline, values in self._values.items():
+                self._shown.setdefault(pipeline, {}).update(
+                    (node, Shown(known.token, known.summary, known.revision))
+                    for node, known in values.items()
+                )
             self._values.clear()
 
     def forget_others(self, pipeline: str, nodes: Iterable[str]) -> None:
@@ -125,6 +151,9 @@ class Memory:
             values = self._values.get(pipeline, {})
             for node in values.keys() - kept:
                 del values[node]
+            shown = self._shown.get(pipeline, {})
+            for node in shown.keys() - kept:
+                del shown[node]
 
     def make_room(
         self, served: Iterable[tuple[str, str]], asked_for: Collection[tuple[str, str]] = ()

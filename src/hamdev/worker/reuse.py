@@ -18,10 +18,10 @@ from hamdev.messages import Because, Diff, Restored
 from hamdev.pipeline.file_states import FileState
 from hamdev.pipeline.node_versions import NodeVersions, explained
 from hamdev.worker.candidates import Candidates
-from hamdev.worker.difference import difference, summary_difference
+from hamdev.worker.difference import UNSEEN, difference, summary_difference
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.keeping import Keeping
-from hamdev.worker.memory import Memory, Remembered, unique_token
+from hamdev.worker.memory import Memory, Remembered, Shown, unique_token
 from hamdev.worker.reads import FileReads
 from hamdev.worker.sizes import size_of
 from hamdev.worker.summary import summarize
@@ -77,6 +77,7 @@ class RunReuse:
         self._keeping = keeping
         self._cached_files = cached_files
         self._lost: set[str] = set()
+        self._diffs: dict[str, Diff] = {}
         self.wanted = list(wanted)
         self._remembered = memory.of(pipeline)
         self._nodes = {node.name: node for node in nodes}
@@ -195,6 +196,9 @@ class RunReuse:
 
     def _adopt(self, name: str, remembered: Remembered) -> None:
         remembered.parts = partial(self._versions.parts, self._nodes[name])
+        diff = self._difference(self._previous(name), remembered)
+        if diff is not None:
+            self._diffs[name] = diff
         self._remembered[name] = remembered
         self._memory.keep(self._pipeline, name, remembered)
 
@@ -213,7 +217,9 @@ class RunReuse:
     def restored(self) -> dict[str, Restored]:
         """Reused values that nobody was shown when they were computed."""
         return {
-            name: Restored(ms=round(known.seconds * 1e3, 3), summary=known.summary)
+            name: Restored(
+                ms=round(known.seconds * 1e3, 3), summary=known.summary, diff=self._diffs.get(name)
+            )
             for name, step in self.steps.items()
             if step.action == "reuse" and (known := self._remembered[name]).is_restored
         }
@@ -261,7 +267,7 @@ class RunReuse:
             **self._cached_files(self._covered.pop(name, set())),
         }
         token, has_fingerprint = self._token(value)
-        before = self._remembered.get(name)
+        before = self._previous(name)
         planned = self._planned[name]
         self._tokens[name] = token
         remembered = Remembered(
@@ -282,16 +288,27 @@ class RunReuse:
         if not planned.state:
             self._keeping.keep(planned, remembered)
         self.ran.append(name)
-        if before is None or before.token == token:
-            return remembered, before is None, None
-        return remembered, True, self._difference(before, remembered)
+        is_changed = before is None or before.token != token
+        return remembered, is_changed, self._difference(before, remembered)
 
-    def _difference(self, before: Remembered, now: Remembered) -> Diff | None:
-        if not before.is_in_memory or before.spoilt:
+    def diff_of(self, name: str) -> Diff | None:
+        """How the value that a node was found to have on disk differs from the one before."""
+        return self._diffs.get(name)
+
+    def _previous(self, name: str) -> Remembered | Shown | None:
+        return self._remembered.get(name) or self._memory.shown(self._pipeline, name)
+
+    def _difference(self, before: Remembered | Shown | None, now: Remembered) -> Diff | None:
+        if before is None or before.token == now.token:
+            return None
+        found = None
+        if isinstance(before, Remembered) and _are_comparable(before, now):
+            found = difference(before.value, now.value)
+        if found is None:
             # The value that people were shown is gone, but what they were shown of it is not.
             found = summary_difference(before.summary, now.summary)
-        else:
-            found = difference(before.value, now.value)
+        if found is None and isinstance(before, Remembered):
+            found = UNSEEN if before.has_fingerprint and now.has_fingerprint else None
         return found and structs.replace(found, since=before.revision)
 
     def fail(self, name: str) -> None:
@@ -427,6 +444,16 @@ class _Known(Mapping[str, Known]):
 
     def __len__(self) -> int:
         return len(self._remembered)
+
+
+def _are_comparable(before: Remembered, now: Remembered) -> bool:
+    """Whether both values are at hand, and the former one is still what it was then."""
+    if not (before.is_in_memory and now.is_in_memory) or before.spoilt:
+        return False
+    if before.value is now.value:
+        return False
+    # A value that changed in place is found by its fingerprint, if it has one.
+    return before.has_fingerprint or summarize(before.value) == before.summary
 
 
 def _because(difference: Difference) -> Because:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 import sys
 from typing import Any
 
@@ -10,27 +9,41 @@ from msgspec import structs
 
 from hamdev.messages import Summary
 from hamdev.wire import to_json
+from hamdev.worker.interruption import RunCancelled
+from hamdev.worker.values.cells import cells_of_array
+from hamdev.worker.values.parts import parts_of
+from hamdev.worker.values.pictures import is_picture, missing_converter
+from hamdev.worker.values.registry import type_name
+from hamdev.worker.values.shown import MAX_CELL, array_text, cell_text, shown
+from hamdev.worker.values.statistics import range_text, statistics
+from hamdev.worker.values.tables import Table, sampled_rows, table_of
+from hamdev.worker.values.words import by, clipped, counted
 
 MAX_BYTES = 4096
 MAX_TEXT = 2000
 MAX_TYPE = 200
 MAX_ROWS = 5
 MAX_COLUMNS = 30
-MAX_CELL = 40
+_LONG_TEXT = 200
+_TEXT_LOOKED_AT = 1024 * 1024
 
 
 def summarize(value: Any) -> Summary:
-    """`value` as text, and for tables and arrays their shape, columns and first rows.
+    """`value` as text, and for tables their shape, columns, types, nulls, ranges and first rows.
 
-    No library is imported for it: a value can only be a frame of a library that is loaded.
-    A value whose own `repr` raises is described by that failure.
+    No library is imported for it: a value can only be a frame of a library that is loaded. A value
+    whose own `repr` raises is described by that failure.
+
+    Raises:
+        RunCancelled: while the value's own code was running.
     """
-    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    kind = _clipped(kind, MAX_TYPE)
+    kind = clipped(type_name(type(value)), MAX_TYPE)
     try:
         return _bounded(_summary(value, kind))
+    except RunCancelled:
+        raise
     except BaseException as error:  # whatever it is, the value is there and the run goes on
-        reason = _clipped(type(error).__name__, MAX_TYPE)
+        reason = clipped(type(error).__name__, MAX_TYPE)
         return Summary(type=kind, text=f"<{kind}, whose description raised {reason}>")
 
 
@@ -38,120 +51,148 @@ def _bounded(summary: Summary) -> Summary:
     """`summary` in at most `MAX_BYTES` of JSON: its largest part is shortened until it fits."""
     while len(to_json(summary)) > MAX_BYTES:
         columns, rows = summary.columns or [], summary.rows or []
-        in_columns, in_rows = sum(map(len, columns)), sum(len(c) for row in rows for c in row)
+        facts = (columns, summary.types or [], summary.ranges or [])
+        in_columns = sum(len(text) + 4 for texts in facts for text in texts)
+        in_rows = sum(len(c) + 4 for row in rows for c in row)
         if len(rows) > 1 and in_rows >= max(in_columns, len(summary.text)):
             summary = structs.replace(summary, rows=rows[:-1])
         elif columns and in_rows + in_columns >= len(summary.text):
-            width = len(columns) // 2
-            narrow = [row[:width] for row in rows]
-            summary = structs.replace(summary, columns=columns[:width], rows=narrow)
+            summary = _narrowed(summary, len(columns) // 2)
         elif not summary.text:
             return Summary(type=summary.type, text="…")
         else:
-            half = _clipped(summary.text, len(summary.text) // 2)
+            half = clipped(summary.text, len(summary.text) // 2)
             summary = structs.replace(summary, text=half, shape=(summary.shape or [])[:8] or None)
     return summary
 
 
-def _summary(value: Any, kind: str) -> Summary:
-    library = type(value).__module__.partition(".")[0]
-    if library == "pandas" and (pandas := sys.modules.get("pandas")):
-        if isinstance(value, pandas.DataFrame):
-            return _pandas_frame(value, kind)
-        if isinstance(value, pandas.Series):
-            return _pandas_series(value, kind)
-    if library == "polars" and hasattr(value, "estimated_size") and hasattr(value, "columns"):
-        rows = value.head(MAX_ROWS).rows()
-        return _table(kind, value.shape, value.columns, rows, value.estimated_size())
-    if library == "pyarrow" and hasattr(value, "to_pylist") and hasattr(value, "column_names"):
-        rows = [tuple(row.values()) for row in value.slice(0, MAX_ROWS).to_pylist()]
-        return _table(kind, value.shape, value.column_names, rows, value.nbytes)
-    if library == "numpy" and hasattr(value, "nbytes") and getattr(value, "ndim", None):
-        shown = [_clipped(repr(item), MAX_CELL) for item in value.reshape(-1)[:10].tolist()]
-        more = ", …" if value.size > len(shown) else ""
-        text = f"{value.dtype} array {_by(value.shape)}: [{', '.join(shown)}{more}]"
-        return Summary(type=kind, text=text, shape=list(value.shape), bytes=int(value.nbytes))
-    text = _short.repr(value) if _is_plain(value) else repr(value)
-    shape = [len(value)] if isinstance(value, list | tuple | dict | set | frozenset) else None
-    return Summary(type=kind, text=_clipped(text, MAX_TEXT), shape=shape)
-
-
-def _pandas_frame(value: Any, kind: str) -> Summary:
-    head = value.iloc[:MAX_ROWS, : MAX_COLUMNS - 1]
-    labels = [str(label) for label in head.index]
-    cells = [head.iloc[:, number].tolist() for number in range(head.shape[1])]
-    rows = [(label, *(column[i] for column in cells)) for i, label in enumerate(labels)]
-    index = str(value.index.name) if value.index.name is not None else ""
-    columns = [index, *(str(c) for c in value.columns[: MAX_COLUMNS - 1])]
-    return _table(kind, value.shape, columns, rows, None)
-
-
-def _pandas_series(value: Any, kind: str) -> Summary:
-    head = value.iloc[:MAX_ROWS]
-    rows = list(zip((str(label) for label in head.index), head.tolist(), strict=True))
-    columns = [str(value.index.name or ""), str(value.name if value.name is not None else "")]
-    return _table(kind, value.shape, columns, rows, int(value.nbytes))
-
-
-def _table(kind: str, shape: Any, columns: Any, rows: Any, size: int | None) -> Summary:
-    shown = [_clipped(str(column), MAX_CELL) for column in columns[:MAX_COLUMNS]]
-    cells = [[_clipped(_cell(cell), MAX_CELL) for cell in row[:MAX_COLUMNS]] for row in rows]
-    lines = ["  ".join(shown).strip(), *("  ".join(row) for row in cells)]
-    text = f"{_by(shape)}\n" + "\n".join(_clipped(line, 200) for line in lines)
-    return Summary(
-        type=kind,
-        text=_clipped(text, MAX_TEXT),
-        shape=[int(n) for n in shape],
-        columns=shown,
-        rows=cells,
-        bytes=size,
+def _narrowed(summary: Summary, width: int) -> Summary:
+    return structs.replace(
+        summary,
+        columns=(summary.columns or [])[:width],
+        types=summary.types and summary.types[:width],
+        nulls=summary.nulls and summary.nulls[:width],
+        ranges=summary.ranges and summary.ranges[:width],
+        rows=[row[:width] for row in summary.rows or []],
     )
 
 
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+def _summary(value: Any, kind: str) -> Summary:
+    if (table := table_of(value)) is not None:
+        return _of_table(table, kind)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        return _of_array(value, kind)
+    if type(value) is str and (len(value) > _LONG_TEXT or "\n" in value):
+        return _of_text(value, kind)
+    if type(value) is bytes:
+        return Summary(type=kind, text=shown(value, MAX_TEXT), bytes=len(value))
+    shape = [len(value)] if isinstance(value, list | tuple | dict | set | frozenset) else None
+    if type(value).__module__ == "builtins":
+        return Summary(type=kind, text=shown(value, MAX_TEXT), shape=shape)
+    if is_picture(value) or missing_converter(value):
+        return _of_picture(value, kind)
+    if type(value).__name__ == "LazyFrame" and (parts := parts_of(value)) is not None:
+        plan = str(parts.items["plan"])
+        return Summary(type=kind, text=clipped(f"LazyFrame, not collected\n{plan}", MAX_TEXT))
+    return Summary(type=kind, text=shown(value, MAX_TEXT), shape=shape or _shape_of(value))
 
 
-def _by(shape: Any) -> str:
-    return " × ".join(f"{n:,}" for n in shape)
+def _shape_of(value: Any) -> list[int] | None:
+    """Of what numbers are in, as scipy's sparse matrices are."""
+    shape = getattr(value, "shape", None) if hasattr(type(value), "nnz") else None
+    return [int(n) for n in shape] if isinstance(shape, tuple) else None
 
 
-def _is_plain(value: Any) -> bool:
-    return type(value).__module__ == "builtins"
+def _of_table(table: Table, kind: str) -> Summary:
+    width = MAX_COLUMNS - table.has_index
+    numbers = range(min(width, len(table.names)))
+    columns = [table.names[number] for number in numbers]
+    types = [table.type_of(number) for number in numbers]
+    heads = table.head(MAX_ROWS, width)
+    rows = sampled_rows(table.rows, len(columns))
+    found = [table.cells(number, rows) for number in numbers] if _numpy_is_loaded() else []
+    if table.has_index:
+        columns.insert(0, table.index_name)
+        types.insert(0, table.index_type)
+        heads.insert(0, table.index_head(MAX_ROWS))
+        if found and (labels := table.index_cells(rows)) is not None:
+            found.insert(0, labels)
+    known = [statistics(cells) for cells in found]
+    shown_columns = [clipped(column, MAX_CELL) for column in columns]
+    cells = [
+        [clipped(cell_text(cell), MAX_CELL) for cell in row] for row in zip(*heads, strict=True)
+    ]
+    lines = ["  ".join(shown_columns).strip(), *("  ".join(row) for row in cells)]
+    text = f"{by(table.shape)}\n" + "\n".join(clipped(line, 200) for line in lines)
+    is_complete = len(known) == len(columns)
+    return Summary(
+        type=kind,
+        text=clipped(text, MAX_TEXT),
+        shape=table.shape,
+        columns=shown_columns,
+        rows=cells,
+        bytes=table.bytes,
+        types=[clipped(text, MAX_CELL) for text in types],
+        nulls=[one.nulls for one in known] if is_complete else None,
+        ranges=[clipped(range_text(one), MAX_CELL) for one in known] if is_complete else None,
+        sampled=len(range(table.rows)[rows]) if rows.step > 1 else None,
+    )
 
 
-def _clipped(text: str, limit: int) -> str:
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
-    # Half a character has no place in any encoding.
-    return short if short.isascii() else short.encode("utf-8", "backslashreplace").decode("utf-8")
+def _of_array(array: Any, kind: str) -> Summary:
+    text = array_text(array)
+    facts = []
+    sampled = None
+    if array.ndim and array.size and not array.dtype.hasobject:
+        rows = sampled_rows(array.size, 1)
+        flat = array.reshape(-1) if array.flags.c_contiguous else array.flat
+        found = statistics(cells_of_array(flat[rows]))
+        facts = [range_text(found)] if found.low is not None or found.share is not None else []
+        if found.mean is not None and found.low != found.high:
+            facts.append(f"mean {found.mean:.4g}")
+        if found.nulls:
+            facts.append(f"{found.nulls:,} missing")
+        sampled = len(range(array.size)[rows]) if rows.step > 1 else None
+    of = f" (of {sampled:,} sampled)" if sampled else ""
+    more = f"\n{', '.join(facts)}{of}" if facts else ""
+    shape = [int(n) for n in array.shape]
+    return Summary(
+        type=kind,
+        text=clipped(text + more, MAX_TEXT),
+        shape=shape or None,
+        bytes=int(array.nbytes),
+        sampled=sampled,
+    )
 
 
-class _Repr(reprlib.Repr):
-    """Bounded at every level, so that a huge container costs no more than a small one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel = 4
-        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 20
-        self.maxarray = self.maxdeque = 20
-        self.maxstring = self.maxother = 500
-        self.maxlong = 200
-
-    def repr_str(self, x: str, level: int) -> str:
-        # A text's beginning says more than its beginning and its end.
-        return repr(x) if len(x) <= self.maxstring else repr(x[: self.maxstring]) + "…"
-
-    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
-        # In the order of the dict itself, which means something; reprlib sorts the keys.
-        if level <= 0:
-            return "{…}" if x else "{}"
-        items = []
-        for number, (key, value) in enumerate(x.items()):
-            if number == self.maxdict:
-                items.append("…")
-                break
-            items.append(f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}")
-        return "{" + ", ".join(items) + "}"
+def _of_text(text: str, kind: str) -> Summary:
+    known = text[:_TEXT_LOOKED_AT]
+    lines = f"{known.count(chr(10)) + 1:,}" + "+" * (len(text) > len(known)) + " lines"
+    size = counted(len(text), "character")
+    head = f"{lines}, {size}" if "\n" in known or len(text) > len(known) else size
+    return Summary(type=kind, text=clipped(f"{head}\n{text[:MAX_TEXT]}", MAX_TEXT))
 
 
-_short = _Repr()
+def _of_picture(value: Any, kind: str) -> Summary:
+    parts = parts_of(value)
+    text = shown(value, 300) if parts is None else _caption(parts.name, parts.items)
+    if package := missing_converter(value):
+        text += f"\nas a picture: pip install {package}"
+    return Summary(type=kind, text=clipped(text, MAX_TEXT), picture=is_picture(value))
+
+
+def _caption(name: str, parts: Any) -> str:
+    """What a picture shows, in a line: its size, its titles, how much is drawn in it."""
+    told = [
+        f"{part:,} {key.removesuffix('s') if part == 1 else key}"
+        if type(part) is int
+        else f"{key} {part}"
+        for key, part in parts.items()
+        if type(part) in (int, str) and part != ""
+    ]
+    return f"{name}: {', '.join(told)}" if told else name
+
+
+def _numpy_is_loaded() -> bool:
+    return "numpy" in sys.modules
