@@ -191,7 +191,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
         temporary = tempfile.TemporaryDirectory(prefix="hamdev-benchmark-")
         folder = Path(stack.enter_context(temporary)).resolve()
         with_all, page = stack.enter_context(
-            served_with_all(MeasuredProject(folder / "all"), folder / "all.log")
+            served_with_all(MeasuredProject(folder / "all", has_page=True), folder / "all.log")
         )
         bare = MeasuredProject(folder / "alone")
         _, subscriber = stack.enter_context(serving(bare.root, folder / "alone.log"))
