@@ -165,7 +165,7 @@ def test_the_simpler_layout_can_be_drawn() -> None:
     content = layout._graphviz("svg", text, LIMIT_S, "nop2")
     assert titles(content)["node"] == {f"node_{n}" for n in range(50)}
     assert len(titles(content)["edge"]) == len(graph["edges"])
-    drawn = layout.picture(large(3000), "png", limit_s=1.0)
+    drawn = layout.picture(large(3000), "png", limit_s=3.0)
     assert drawn.startswith(b"\x89PNG")
 
 
