@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 # The browser's resolver takes it for this computer.
 OTHER_SITE = "evil.test"
 # What Chromium itself says of requests while there is no daemon.
-_LINK_LOST = ("net::ERR_CONNECTION_REFUSED", "net::ERR_INCOMPLETE_CHUNKED", "net::ERR_CONNECTION_RE")
+_LINK_LOST = (
+    "net::ERR_CONNECTION_REFUSED",
+    "net::ERR_INCOMPLETE_CHUNKED",
+    "net::ERR_CONNECTION_RE",
+)
 
 
 class Tab:

@@ -102,4 +102,12 @@ def test_everything_has_its_key_and_can_be_tabbed_to(daemon: Daemon, open_page: 
             }"""
         )
         assert outlined, f"one does not see that the focus is at {focused(page)!r}"
-    assert {"search", "rerun", "clean", "help-open", "zoom-in", "zoom-fit", "tab-changes"} <= reached
+    assert {
+        "search",
+        "rerun",
+        "clean",
+        "help-open",
+        "zoom-in",
+        "zoom-fit",
+        "tab-changes",
+    } <= reached

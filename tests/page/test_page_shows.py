@@ -22,12 +22,19 @@ def total(price: float) -> float:
     return price * 10
 """
 
+EDITS_ARE_KNOWN = """() => fetch("api", {
+    method: "POST",
+    headers: {"content-type": "application/json"},
+    body: JSON.stringify({method: "edits", params: {revision: 0}}),
+}).then((answer) => answer.text())"""
+
 
 def test_a_save_shows_its_line_the_new_value_and_the_difference(
     daemon: Daemon, open_page: Open
 ) -> None:
     daemon.serve("paying", DISCOUNT)
     tab = open_page(daemon)
+    tab.page.evaluate(EDITS_ARE_KNOWN)
     expect(tab.node("total")).to_have_attribute("aria-label", re.compile("412"))
     daemon.save("paying", DISCOUNT.replace("41.2", "43.0"))
     card = tab.page.locator(".latest .card")
@@ -52,6 +59,8 @@ def test_a_save_shows_its_line_the_new_value_and_the_difference(
 
 def test_a_page_that_is_opened_later_shows_the_last_save(daemon: Daemon, open_page: Open) -> None:
     daemon.serve("later", DISCOUNT)
+    # The answer comes when the daemon has looked at the text that is about to change.
+    open_page(daemon).page.evaluate(EDITS_ARE_KNOWN)
     daemon.save("later", DISCOUNT.replace("41.2", "40.0"))
     daemon.sync()
     card = open_page(daemon).page.locator(".latest .card")
@@ -62,6 +71,7 @@ def test_a_page_that_is_opened_later_shows_the_last_save(daemon: Daemon, open_pa
 def test_a_comment_changes_no_value_and_says_so(daemon: Daemon, open_page: Open) -> None:
     daemon.serve("quietly", DISCOUNT)
     tab = open_page(daemon)
+    tab.page.evaluate(EDITS_ARE_KNOWN)
     daemon.save("quietly", DISCOUNT.replace("5\n", "5  # more or less\n"))
     card = tab.page.locator(".latest .card")
     expect(card.locator(".line.added")).to_contain_text("more or less")
@@ -180,7 +190,9 @@ def test_several_pipelines_are_told_apart(daemon: Daemon, open_page: Open) -> No
 def test_a_graph_of_another_structure_is_drawn_anew(daemon: Daemon, open_page: Open) -> None:
     daemon.serve("growing", DISCOUNT)
     tab = open_page(daemon)
-    daemon.save("growing", DISCOUNT + "\n\ndef half(total: float) -> float:\n    return total / 2\n")
+    daemon.save(
+        "growing", DISCOUNT + "\n\ndef half(total: float) -> float:\n    return total / 2\n"
+    )
     expect(tab.node("half")).to_have_attribute("aria-label", re.compile("206"))
     daemon.save("growing", DISCOUNT)
     expect(tab.node("half")).to_have_count(0)
