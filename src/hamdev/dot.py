@@ -13,17 +13,17 @@ INK = "#1f2328"
 QUIET_INK = "#59636e"
 EDGE = "#8c959f"
 MAX_LABEL = 60
-# State → border, ground and dash of a node. A state is said in words too, unless all is well.
-STATES: dict[str, tuple[str, str, str]] = {
-    "fresh": ("#2da44e", "#ffffff", "solid"),
-    "running": ("#0969da", "#ddf4ff", "solid"),
-    "queued": ("#0969da", "#f6fbff", "dashed"),
-    "stale": ("#bf8700", "#fff8c5", "dashed"),
-    "blocked": ("#bc4c00", "#fff1e5", "dashed"),
-    "failed": ("#cf222e", "#ffebe9", "solid"),
+# State → border, ground, word and dash of a node. It is said in words too, unless all is well.
+STATES: dict[str, tuple[str, str, str, str]] = {
+    "fresh": ("#2da44e", "#ffffff", "#1a7f37", "solid"),
+    "running": ("#0969da", "#ddf4ff", "#0550ae", "solid"),
+    "queued": ("#0969da", "#f6fbff", "#0550ae", "dashed"),
+    "stale": ("#bf8700", "#fff8c5", "#7d4e00", "dashed"),
+    "blocked": ("#bc4c00", "#fff1e5", "#953800", "dashed"),
+    "failed": ("#cf222e", "#ffebe9", "#a40e26", "solid"),
 }
-_NO_STATE = ("#8c959f", "#ffffff", "solid")
-_OUTSIDE = ("#8c959f", "#f6f8fa", "dashed")
+_NO_STATE = ("#8c959f", "#ffffff", QUIET_INK, "solid")
+_OUTSIDE = ("#8c959f", "#f6f8fa", QUIET_INK, "dashed")
 # One for each module, in turn: far enough from the states' colours not to be taken for one.
 _MODULES = ["#54708c", "#8a6bb1", "#4d8f8b", "#a8763e", "#7b8c5a", "#a0567b", "#5a66a8", "#7a7a7a"]
 # Graphviz's layout of large graphs takes minutes unless it is told to look less far: for so many
@@ -99,7 +99,7 @@ def _attributes(
         f'    fontname="{FONT}", fontsize=10, fontcolor="{QUIET_INK}", labelloc=b, labeljust=l,',
         f"    label={legend}];",
         f"  {_effort(len(graph['nodes']))}",
-        f'  node [shape=box, style="filled,rounded", fontname="{FONT}", fontsize=12,',
+        f'  node [shape=box, style="filled", fontname="{FONT}", fontsize=12,',
         f'    fontcolor="{INK}", penwidth=1.2, margin=0];',
         f'  edge [color="{EDGE}", penwidth=1.0, arrowsize=0.6];',
     ]
@@ -123,24 +123,24 @@ def _node(
     height: float,
 ) -> str:
     is_outside = node["kind"] != "function"
-    border, ground, dash = _NO_STATE
-    if state in STATES:
-        border, ground, dash = STATES[state]
-    elif is_outside:
-        border, ground, dash = _OUTSIDE
-    style = f"filled,rounded,{dash}"
+    look = _OUTSIDE if is_outside else _NO_STATE
+    border, ground, word, dash = STATES.get(state or "", look)
+    # What comes from outside has no module's colour, and round corners.
+    style = f"filled,rounded,{dash}" if is_outside else f"filled,{dash}"
     facts = [_text(node["type"])]
     if is_outside:
         facts.append(node["kind"])
     if state and state != "fresh":
-        facts.append(f'<font color="{border}"><b>{_text(state)}</b></font>')
+        facts.append(f'<font color="{word}"><b>{_text(state)}</b></font>')
     bar = colours.get(node.get("module") or "")
-    side = f'<td rowspan="2" width="5" fixedsize="true" bgcolor="{bar}"></td>' if bar else ""
+    side = f'<td rowspan="2" width="5" cellpadding="0" bgcolor="{bar}"></td>' if bar else ""
     label = (
-        '<<table border="0" cellborder="0" cellspacing="0" cellpadding="3">'
-        f'<tr>{side}<td align="left"><b>&#160;{_text(node["name"])}&#160;</b></td></tr>'
-        f'<tr><td align="left"><font point-size="10" color="{QUIET_INK}">'
-        f"&#160;{' · '.join(facts)}&#160;</font></td></tr></table>>"
+        '<<table border="0" cellborder="0" cellspacing="0" cellpadding="0">'
+        f'<tr>{side}<td rowspan="2" width="8"></td>'
+        f'<td align="left" valign="bottom" height="20"><b>{_text(node["name"])}</b></td>'
+        '<td rowspan="2" width="10"></td></tr>'
+        '<tr><td align="left" valign="top" height="18">'
+        f'<font point-size="10" color="{QUIET_INK}">{" · ".join(facts)}</font></td></tr></table>>'
     )
     attributes = [
         f"label={label}",

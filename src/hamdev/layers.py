@@ -106,7 +106,7 @@ def layered(
         "width": round(length if is_across else breadth, 1),
         "height": round(breadth if is_across else length, 1),
         "direction": direction,
-        "nodes": placed,
+        "nodes": {node["name"]: placed[node["name"]] for node in graph["nodes"]},
         "edges": [
             {"from": a, "to": b, "points": _curve(placed[a], placed[b], is_across)}
             for a, b in edges

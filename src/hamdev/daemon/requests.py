@@ -378,8 +378,8 @@ class Requests:
             return self._pipeline(name)
         known = list(self._engine.session.statuses())
         if len(known) != 1:
-            text = "serves no pipeline" if not known else "serves several; say which in 'pipeline'"
-            raise RpcError(UNKNOWN_NAME, f"this daemon {text}", {"pipelines": known})
+            text = f"several pipelines, {', '.join(known)}: say which" if known else "no pipeline"
+            raise RpcError(UNKNOWN_NAME, f"this daemon serves {text}", {"pipelines": known})
         return known[0]
 
     def _pipelines_with(self, node: str, pipeline: str | None) -> list[str]:
