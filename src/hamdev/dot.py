@@ -97,7 +97,7 @@ def _attributes(
     return [
         f'  graph [rankdir={direction}, bgcolor="#ffffff", pad=0.35, nodesep=0.28, ranksep=0.5,',
         f'    fontname="{FONT}", fontsize=10, fontcolor="{QUIET_INK}", labelloc=b, labeljust=l,',
-        f"    label={legend}];",
+        f"    label={legend}, outputorder=edgesfirst];",
         f"  {_effort(len(graph['nodes']))}",
         f'  node [shape=box, style="filled", fontname="{FONT}", fontsize=12,',
         f'    fontcolor="{INK}", penwidth=1.2, margin=0];',
