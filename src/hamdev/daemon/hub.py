@@ -185,9 +185,14 @@ class Subscription:
         self._is_ended = True
         self._arrived.set()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is queued."""
+        return not self._lines and not self._is_lagging
+
     async def arrived(self) -> None:
         """Wait until `next` gives something at once."""
-        while not self._is_ended and not (self._is_due and (self._lines or self._is_lagging)):
+        while not self._is_ended and not (self._is_due and not self.is_empty):
             self._arrived = anyio.Event()
             await self._arrived.wait()
 

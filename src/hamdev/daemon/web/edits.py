@@ -14,6 +14,7 @@ import msgspec
 
 from hamdev.content import small_content
 from hamdev.daemon.engine import Engine
+from hamdev.daemon.hub import Subscription
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_TOTAL_BYTES = 64 * 1024 * 1024
@@ -66,16 +67,22 @@ class Edits:
         self._texts: dict[str, str] = {}
         self._size = 0
         self._found: OrderedDict[int, list[FileEdit]] = OrderedDict()
-        self._seen = 0
+        self._arriving: Subscription | None = None
+        self._is_at_work = False
         self._moved = anyio.Event()
 
     async def follow(self, log: Any) -> None:
         """Look at what changes, for ever."""
-        types = frozenset({"files.changed", "run.finished"})
-        with self._engine.hub.subscription(types=types) as subscription:
+        types = frozenset({"files.changed", "run.started"})
+        with self._engine.hub.subscription(types=types) as self._arriving:
             while True:
+                self._is_at_work = False
+                self._moved.set()
+                self._moved = anyio.Event()
+                await self._arriving.arrived()
+                self._is_at_work = True
                 try:
-                    for line in (await subscription.next()).splitlines():
+                    for line in (await self._arriving.next()).splitlines():
                         event = msgspec.json.decode(line, type=_Line).params
                         await self._take(event)
                 except anyio.EndOfStream:
@@ -84,9 +91,12 @@ class Edits:
                     log.error("the lines of a save were not found", error=repr(error))
 
     async def of(self, revision: int) -> list[FileEdit] | None:
-        """What a revision changed; None if that is not known (any more)."""
+        """What a revision changed; None if that is not known (any more).
+
+        It waits until all that has been published so far was looked at.
+        """
         with anyio.move_on_after(_WAIT_S):
-            while self._seen < revision <= self._engine.session.revision:
+            while self._is_at_work or self._arriving is None or not self._arriving.is_empty:
                 await self._moved.wait()
         return self._found.get(revision)
 
@@ -96,8 +106,8 @@ class Edits:
 
     async def _take(self, event: _Event) -> None:
         known = self._engine.session.contents
-        if event.type == "run.finished":
-            # The first texts; there is no hurry, and nobody waits.
+        if event.type == "run.started":
+            # The first texts of files that count from now on.
             files = [f for f in known if f.endswith(_ENDINGS) and f not in self._texts]
             texts = await _read(files, known)
             self._keep(texts)
@@ -115,9 +125,6 @@ class Edits:
         self._found[event.revision] = found
         while len(self._found) > MAX_REVISIONS:
             self._found.popitem(last=False)
-        self._seen = event.revision
-        self._moved.set()
-        self._moved = anyio.Event()
 
     def _keep(self, texts: Mapping[str, str]) -> None:
         for file, text in texts.items():

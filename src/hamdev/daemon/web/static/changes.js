@@ -65,12 +65,12 @@ export class ChangesView {
   #row(run) {
     const known = this.cards.get(run.key);
     if (known?.version === run.version) return;
-    const changed = [...run.changed].filter(([, diff]) => diff);
+    const changed = [...run.changed].filter(([, { diff }]) => diff);
     const [sign, word] = run.outcome ? OUTCOMES[run.outcome] : ["running", "running"];
     const headline = run.failed.size || run.problems.length
       ? h("span", { class: "bad" }, run.problems.length ? run.problems[0].message.split("\n", 1)[0] : `${[...run.failed.keys()].slice(0, 2).join(", ")} raised`)
       : changed.length
-        ? h("span", {}, h("b", {}, changed.at(-1)[0]), " ", shortDiff(changed.at(-1)[1]))
+        ? h("span", {}, h("b", {}, changed.at(-1)[0]), " ", shortDiff(changed.at(-1)[1].diff))
         : h("span", { class: "quiet" }, run.cause.kind === "start" ? "first run" : "no value changed");
     const summary = h("summary", {}, glyph(sign),
       h("span", { class: "row-head" }, h("span", {}, this.#cause(run)), h("span", { class: "quiet" }, word || timeOfDay(run.time))),
@@ -141,15 +141,15 @@ export class ChangesView {
   }
 
   #values(run) {
-    if (run.cause.kind === "start" && ![...run.changed.values()].some(Boolean)) return null;
+    if (run.cause.kind === "start" && ![...run.changed.values()].some(({ diff }) => diff)) return null;
     const final = this.model.pipeline?.finalVars ?? new Set();
-    const weight = ([name, diff]) => (diff ? 0 : 2) + (final.has(name) ? 0 : 1);
+    const weight = ([name, { diff }]) => (diff ? 0 : 2) + (final.has(name) ? 0 : 1);
     const rows = [...run.changed].sort((a, b) => weight(a) - weight(b));
     if (!rows.length) {
       const text = run.outcome === "ok" ? "No value changed." : "";
       return text && h("p", { class: "quiet none" }, text);
     }
-    const list = h("ul", { class: "values" }, ...rows.slice(0, SHOWN).map(([name, diff]) => this.#value(name, diff, final.has(name))));
+    const list = h("ul", { class: "values" }, ...rows.slice(0, SHOWN).map(([name, change]) => this.#value(name, change, final.has(name))));
     return h("div", {}, h("h3", {}, `${plural(rows.length, "value")} changed`), list, this.#rest(rows, list, final));
   }
 
@@ -157,16 +157,16 @@ export class ChangesView {
     if (rows.length <= SHOWN) return null;
     const button = h("button", { type: "button", class: "link" }, `Show all ${rows.length}`);
     button.addEventListener("click", () => {
-      list.append(...rows.slice(SHOWN).map(([name, diff]) => this.#value(name, diff, final.has(name))));
+      list.append(...rows.slice(SHOWN).map(([name, change]) => this.#value(name, change, final.has(name))));
       button.remove();
     });
     return button;
   }
 
-  #value(name, diff, isFinal) {
+  #value(name, { diff, value }, isFinal) {
     return h("li", { class: isFinal ? "final" : "" },
       h("button", { type: "button", class: "link name", onclick: () => this.onOpen(name), title: isFinal ? "a final value of this pipeline" : "" }, name),
-      diffText(diff));
+      diff ? diffText(diff) : h("span", { class: "diff quiet" }, value ? `now ${value}` : "changed"));
   }
 
   #ran(run) {
@@ -188,7 +188,6 @@ export class ChangesView {
 
 /** A difference, with what was before and after told apart. */
 export function diffText(diff) {
-  if (!diff) return h("span", { class: "diff quiet" }, "changed");
   const only = diff.changes?.length === 1 ? diff.changes[0] : null;
   if (only?.before !== undefined && only?.after !== undefined && only.before.length + only.after.length <= MAX_SIDES) {
     const start = `${only.before} → ${only.after}`;

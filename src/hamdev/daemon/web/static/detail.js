@@ -98,7 +98,8 @@ export class DetailView {
   }
 
   #problem(node) {
-    const { problem, by } = node ?? {};
+    const { problem } = node ?? {};
+    const by = problem ? null : this.#failedBefore();
     if (!problem && node?.state !== "blocked") {
       fill(this.parts.problem);
       return;
@@ -108,6 +109,18 @@ export class DetailView {
       problem ? h("p", { class: "message" }, problem.message) : h("p", {}, "It needs ", by ? this.#link(by) : "a node", ", which failed."),
       at && copyable(at, shortPath(at, this.model.hello?.root)),
       problem?.traceback && h("pre", { class: "code", tabIndex: 0 }, problem.traceback)));
+  }
+
+  /** A node that failed, and that this one needs. */
+  #failedBefore() {
+    const { nodes, graph } = this.model.pipeline;
+    const seen = new Set([this.name]);
+    // Each is added once, so this ends.
+    for (const name of seen) {
+      if (nodes.get(name)?.state === "failed") return name;
+      for (const [from, to] of graph?.edges ?? []) if (to === name) seen.add(from);
+    }
+    return null;
   }
 
   #change(node) {
@@ -123,10 +136,14 @@ export class DetailView {
       diff.sampled ? h("p", { class: "quiet" }, `Found in a sample of ${diff.sampled}.`) : null);
   }
 
+  #value(node) {
+    this.parts.value.hidden = !node?.summary;
+    if (node?.summary && node.state !== "running" && node.state !== "queued") this.value.update(node);
+  }
+
   async #load(node) {
     const { name, pipeline, loaded } = this;
-    if (node?.summary && node.state !== "running" && node.state !== "queued") this.value.update(node);
-    this.parts.value.hidden = !node?.summary;
+    this.#value(node);
     try {
       const found = await ask("node", { node: name, pipeline });
       if (this.name !== name || this.loaded !== loaded) return;
@@ -134,8 +151,10 @@ export class DetailView {
       if (found.status && known && found.seq >= this.model.seq && found.status.run === known.run) {
         // Of many nodes a snapshot tells only the beginnings.
         Object.assign(known, { summary: found.status.summary ?? known.summary, diff: found.status.diff, problem: found.status.problem });
+        this.#head(known, this.#described());
         this.#change(known);
         this.#problem(known);
+        if (!node?.summary) this.#value(known);
       }
       this.#why(found.why);
     } catch (error) {

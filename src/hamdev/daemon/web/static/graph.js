@@ -150,8 +150,8 @@ export class GraphView {
     const isRoot = Boolean(isNew && run.roots.has(drawn.name));
     const place = origin ? `✎ ${fileName(origin.file)}:${origin.line}` : "";
     const hasRun = Boolean(isNew && run.ran.has(drawn.name));
-    const diff = isChanged ? node.diff ?? run.changed.get(drawn.name) : null;
-    const text = isChanged ? shortDiff(diff) : shortValue(node?.summary);
+    const diff = isChanged ? node.diff ?? run.changed.get(drawn.name).diff : null;
+    const text = diff ? shortDiff(diff) : shortValue(node?.summary);
     const shown = `${state}|${isChanged}|${isRoot}|${hasRun}|${text}|${place}`;
     if (drawn.shown === shown) return;
     drawn.shown = shown;

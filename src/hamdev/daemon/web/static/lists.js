@@ -102,7 +102,8 @@ export class NodesView {
       this.list.append(row.item);
     }
     const isChanged = Boolean(run && run.cause.kind !== "start" && run.changed.has(name) && node.state === "fresh");
-    const value = isChanged ? shortDiff(node.diff ?? run.changed.get(name)) : shortValue(node.summary);
+    const diff = isChanged ? node.diff ?? run.changed.get(name).diff : null;
+    const value = diff ? shortDiff(diff) : shortValue(node.summary);
     const shown = `${node.state}|${isChanged}|${value}|${node.ms}`;
     if (row.shown === shown) return;
     row.shown = shown;

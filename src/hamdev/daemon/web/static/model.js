@@ -159,7 +159,7 @@ export class Model {
         set({ state: event.problem.kind === "node" ? "failed" : "blocked", problem: event.problem });
         break;
       case "node.blocked":
-        set({ state: "blocked", by: event.by });
+        set({ state: "blocked" });
         break;
       case "load.failed":
         pipeline.problems = event.problems;

@@ -1,5 +1,7 @@
 // The last runs: what caused each, which nodes ran, which values changed, how it ended.
 
+import { shortValue } from "./words.js";
+
 const MAX_RUNS = 100;
 // Because of these a node runs only since another one does.
 const FOLLOWING = new Set(["input", "upstream", "unchanged"]);
@@ -60,7 +62,7 @@ export class Runs {
     switch (event.type) {
       case "node.finished":
         if (event.action === "ran") run.ran.set(event.node, event.ms);
-        if (event.changed) run.changed.set(event.node, event.diff ?? null);
+        if (event.changed) run.changed.set(event.node, { diff: event.diff ?? null, value: shortValue(event.summary) });
         break;
       case "node.failed":
         run.failed.set(event.node, event.problem);

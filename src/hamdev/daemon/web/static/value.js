@@ -17,7 +17,7 @@ export class ValueView {
   }
 
   /** Show the value that this status is about. */
-  async update(status) {
+  update(status) {
     const { summary } = status;
     const modes = [];
     if (summary?.picture) modes.push("picture");
@@ -26,7 +26,7 @@ export class ValueView {
     if (!modes.includes(this.mode)) this.mode = summary?.columns || summary?.picture ? modes[0] : "text";
     this.status = status;
     this.#buttons(modes);
-    await this.#load();
+    return this.#load();
   }
 
   #buttons(modes) {

@@ -57,8 +57,8 @@ export function shortValue(summary) {
   return (summary.text || "").split("\n", 1)[0];
 }
 
-/** How a value differs, in one short line; `changed` where nobody can say how. */
-export const shortDiff = (diff) => (diff?.text || "changed").replaceAll("\n", " ");
+/** How a value differs, in one short line. */
+export const shortDiff = (diff) => diff.text.replaceAll("\n", " ");
 
 export const STATES = {
   fresh: "value is current",
