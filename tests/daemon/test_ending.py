@@ -281,11 +281,14 @@ def test_the_level_hides_lines_and_can_change(daemon: Daemon) -> None:
     begin = len(daemon.log_text())
     daemon.save("quiet", "def one() -> int:\n    return [][0]\n")
     daemon.sync()
-    eventually(lambda: "node failed" in daemon.log_text()[begin:], "an error is logged")
+    eventually(lambda: "one: IndexError" in daemon.log_text()[begin:], "the failure is shown")
     assert re.findall(r"\[(info|debug) *\]", daemon.log_text()[begin:]) == []
+    daemon.save("quiet", "def one() -> int:\n    return 3\n")
+    daemon.sync()
 
-    begin = len(daemon.log_text())
     daemon.write("devserver.toml", level.format("DEBUG", "json"))
+    assert "ok again" not in daemon.log_text()[begin:]
+    begin = len(daemon.log_text())
     daemon.save("quiet", "def one() -> int:\n    return 5\n")
     daemon.sync()
     eventually(

@@ -117,8 +117,7 @@ class PseudoTerminal:
 
     def end(self) -> int:
         """The status of the command, which has been told to end."""
-        status = self.process.wait(LIMIT_S)
-        return status
+        return self.process.wait(LIMIT_S)
 
     def dispose(self) -> None:
         self._reads.set()

@@ -22,6 +22,7 @@ from hamdev.messages import Status
 
 if TYPE_CHECKING:
     from hamdev.clients.terminal.showing import Showing
+    from hamdev.daemon.hub import Subscription
     from hamdev.daemon.view import Link
 
 # How long lines are collected while something is going on: drawing them would take the time that
@@ -93,7 +94,7 @@ class Terminal:
                     yield
                 finally:
                     tasks.cancel_scope.cancel()
-                    self._inbox.put(None)
+        self._inbox.put(None)
         thread.join(JOIN_LIMIT_S)
 
     # -- in the event loop --------------------------------------------------------------------
@@ -101,19 +102,21 @@ class Terminal:
     async def _follow(self, link: Link) -> None:
         """Hand over what happens, at moments when nobody is kept waiting by its being drawn."""
         with link.hub.subscription(0) as subscription:
-            while True:
-                lines = [await subscription.next()]
-                has_ended = _END_OF_RUN in lines[0]
-                with anyio.move_on_after(COLLECT_S):
-                    while not has_ended or link.is_busy():
-                        lines.append(await subscription.next())
-                        has_ended = has_ended or _END_OF_RUN in lines[-1]
-                # Who does not take what comes for so long would lag behind.
-                with anyio.move_on_after(PAUSE_S):
-                    while True:
-                        lines.append(await subscription.next())
-                contents = dict(link.contents)
-                self._inbox.put(Batch(b"".join(lines), link.status(), contents))
+            lines: list[bytes] = []
+            try:
+                while True:
+                    await _collect(subscription, link, lines)
+                    self._hand_over(lines, link)
+            finally:
+                # What has been published is shown, though the daemon ends.
+                with anyio.move_on_after(0, shield=True):
+                    lines.append(await subscription.next())
+                self._hand_over(lines, link)
+
+    def _hand_over(self, lines: list[bytes], link: Link) -> None:
+        if lines:
+            self._inbox.put(Batch(b"".join(lines), link.status(), dict(link.contents)))
+            lines.clear()
 
     def _say_hello(self, link: Link) -> None:
         if link.log.format != "console" or link.log.level > logging.INFO:
@@ -195,6 +198,20 @@ class Terminal:
             link.log,
             link.project,
         )
+
+
+async def _collect(subscription: Subscription, link: Link, lines: list[bytes]) -> None:
+    """Wait for lines, until a run has ended or some time has passed."""
+    lines.append(await subscription.next())
+    has_ended = _END_OF_RUN in lines[0]
+    with anyio.move_on_after(COLLECT_S):
+        while not has_ended or link.is_busy():
+            lines.append(await subscription.next())
+            has_ended = has_ended or _END_OF_RUN in lines[-1]
+    # Who does not take what comes meanwhile would lag behind.
+    with anyio.move_on_after(PAUSE_S):
+        while True:
+            lines.append(await subscription.next())
 
 
 def _is_terminal(file: TextIO | None) -> bool:
