@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hamdev.errors import HamdevError
+from hamdev.worker.values.pictures import is_picture, missing_converter, png_of
 
 BINARY = frozenset({"parquet", "arrow", "pickle", "png"})
 MEDIA_TYPES = {
@@ -75,7 +76,7 @@ def available(value: Any) -> list[str]:
         if "pyarrow" in sys.modules or _can_import("pyarrow"):
             formats += ["parquet", "arrow"]
     formats.append("pickle")
-    if _picture(value) is not None:
+    if is_picture(value):
         formats.append("png")
     return formats
 
@@ -262,32 +263,15 @@ def _pickle(value: Any) -> bytes:
 
 
 def _png(value: Any) -> bytes:
-    picture = _picture(value)
+    if package := missing_converter(value):
+        raise _Unfit(f"it needs {package}: pip install {package}")
+    try:
+        picture = png_of(value)
+    except Exception as error:
+        raise _Unfit(str(error) or repr(error)) from error
     if picture is None:
         raise _Unfit("it is no picture")
-    return picture()
-
-
-def _picture(value: Any) -> Callable[[], bytes] | None:
-    figure: Any = value if hasattr(value, "savefig") else getattr(value, "figure", None)
-    if _library(value) in ("matplotlib", "seaborn", "pandas") and hasattr(figure, "savefig"):
-
-        def save() -> bytes:
-            sink = io.BytesIO()
-            figure.savefig(sink, format="png")
-            return sink.getvalue()
-
-        return save
-    if _library(value) == "PIL" and hasattr(value, "save"):
-
-        def save_image() -> bytes:
-            sink = io.BytesIO()
-            value.save(sink, format="PNG")
-            return sink.getvalue()
-
-        return save_image
-    own = getattr(type(value), "_repr_png_", None)
-    return None if own is None else (lambda: bytes(own(value)))
+    return picture
 
 
 def _library(value: Any) -> str:

@@ -12,7 +12,7 @@ from hamdev.wire import to_json
 from hamdev.worker.interruption import RunCancelled
 from hamdev.worker.values.cells import cells_of_array
 from hamdev.worker.values.parts import parts_of
-from hamdev.worker.values.pictures import is_picture, missing_converter
+from hamdev.worker.values.pictures import Said, is_picture, missing_converter
 from hamdev.worker.values.registry import type_name
 from hamdev.worker.values.shown import MAX_CELL, array_text, cell_text, shown
 from hamdev.worker.values.statistics import range_text, statistics
@@ -189,7 +189,7 @@ def _caption(name: str, parts: Any) -> str:
         if type(part) is int
         else f"{key} {part}"
         for key, part in parts.items()
-        if type(part) in (int, str) and part != ""
+        if type(part) in (int, str, Said) and part != ""
     ]
     return f"{name}: {', '.join(told)}" if told else name
 

@@ -14,6 +14,8 @@ from hamdev.worker.values.words import ARROW, by
 if TYPE_CHECKING:
     from hamdev.worker.values.comparison import Comparison
 
+_LOOKED_AT_BYTES = 64 * 1024 * 1024
+
 
 def compare_arrays(
     comparison: Comparison, where: str, kind: str, before: Array, after: Array
@@ -38,7 +40,14 @@ def compare_arrays(
     if sampled:
         changes.note_sample(max(len(old_cells), len(new_cells)))
     pair = Pair(old_cells, new_cells, before.shape == after.shape, sampled, comparison.same)
-    tell_column(changes, where, "value", pair, lambda row: _place(row * old_rows.step, before))
+    step = old_rows.step
+    told = tell_column(changes, where, "value", pair, lambda row: _place(row * step, before))
+    # What a sample does not show may be seen in all of it, if that is a matter of milliseconds.
+    if told or not (sampled and pair.is_aligned) or before.nbytes + after.nbytes > _LOOKED_AT_BYTES:
+        return
+    old_cells, new_cells = (_flat(array, slice(0, array.size, 1)) for array in (before, after))
+    pair = Pair(old_cells, new_cells, True, False, comparison.same)
+    tell_column(changes, where, "value", pair, lambda row: _place(row, before))
 
 
 def compare_numbers(changes: Changes, where: str, before: Array, after: Array) -> bool:

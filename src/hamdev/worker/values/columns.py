@@ -104,8 +104,13 @@ def _tell_cell(
     changes: Changes, name: str, kind: str, pair: Pair, place: int, label: Callable[[int], str]
 ) -> None:
     old, new = _cell(pair.before, place), _cell(pair.after, place)
+    if pair.before.are_numbers and pair.after.are_numbers and "missing" not in (old, new):
+        old, new = number_pair(pair.before.data[place].item(), pair.after.data[place].item())
     where = label(place)
-    where = f"{name} in row {where}:" if name and not where.startswith("[") else f"{name}{where}"
+    if where.startswith("["):
+        where = f"{name}{where}"
+    else:
+        where = f"{name} in row {where}:" if name else f"row {where}:"
     changes.add(Rank.VALUE, kind, f"{where} {old}{ARROW}{new}", name, old, new, effect=2)
 
 
@@ -126,6 +131,8 @@ def _tell_count(
     uniform = _uniform(pair, places)
     if share == 1:
         what = f"all sampled values{of}" if pair.is_sampled else f"all values{of}"
+    elif pair.is_sampled and share > 0.99:
+        what = f"nearly all sampled values{of}"
     elif pair.is_sampled:
         what = f"about {number(share * 100, 2)} % of the values{of}"
     else:

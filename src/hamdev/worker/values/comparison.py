@@ -18,6 +18,7 @@ from typing import Any
 from hamdev.worker.values.array_changes import compare_arrays
 from hamdev.worker.values.changes import Changes, Rank
 from hamdev.worker.values.parts import Parts, parts_of, state_of
+from hamdev.worker.values.pictures import Said
 from hamdev.worker.values.registry import library_of, type_name
 from hamdev.worker.values.sequence_changes import compare_sequences
 from hamdev.worker.values.shown import shown
@@ -93,6 +94,8 @@ class Comparison:
             return self._numbers(where, kind, before, after)
         if not _same_type(before, after):
             return self._types(where, kind, before, after)
+        if isinstance(before, Said):
+            return self._put(where, kind, before, after) if before != after else None
         if isinstance(before, str):
             return compare_texts(self.changes, where, kind, before, after)
         if _is_array(before):

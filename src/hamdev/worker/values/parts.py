@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hamdev.worker.values.pictures import picture_parts
+from hamdev.worker.values.pictures import FOLLOWS, picture_parts
 from hamdev.worker.values.registry import Registry
 
 
@@ -46,7 +46,10 @@ def parts_of(value: Any) -> Parts | None:
     if make is not None and (found := make(value)) is not None:
         return found
     if (pictured := picture_parts(value)) is not None:
-        return Parts(kind.__name__, pictured, kind="picture")
+        # How far the axes reach follows from what is drawn, unless it was set.
+        axes = {name: part for name, part in pictured.items() if name.startswith(FOLLOWS)}
+        drawn = {name: part for name, part in pictured.items() if name not in axes}
+        return Parts(kind.__name__, drawn, learnt=axes, kind="picture")
     names = _field_names(kind)
     if names is not None:
         stored = _stored(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import io
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -10,13 +10,37 @@ from typing import Any
 from hamdev.worker.values.registry import Registry
 
 _MAX_ARTISTS = 20
+FOLLOWS = ("x axis", "y axis")
+
+
+class Said(str):
+    """What is said of a picture in our words, not a text of the user's."""
+
+    __slots__ = ()
 
 
 def is_picture(value: Any) -> bool:
     """Whether `value` can be given in the format `png`."""
     if (missing := missing_converter(value)) is not None:
         return not missing
-    return _PICTURES.find(value) is not None or hasattr(type(value), "_repr_png_")
+    make = _PNGS.find(value)
+    if make is _matplotlib_png:
+        return figure_of(value) is not None
+    return make is not None or callable(getattr(type(value), "_repr_png_", None))
+
+
+def png_of(value: Any) -> bytes | None:
+    """`value` as PNG; None if it is no picture.
+
+    Raises:
+        Exception: whatever the library that draws it raises.
+    """
+    make = _PNGS.find(value)
+    if make is not None:
+        return make(value)
+    own = getattr(type(value), "_repr_png_", None)
+    drawn = own(value) if callable(own) else None
+    return bytes(drawn) if drawn is not None else None
 
 
 def missing_converter(value: Any) -> str | None:
@@ -29,9 +53,34 @@ def missing_converter(value: Any) -> str | None:
     if needed is None:
         return None
     module, package = needed
-    if module not in _installed and (module in sys.modules or find_spec(module) is not None):
+    if module not in _installed and find_spec(module) is not None:
         _installed.add(module)
     return "" if module in _installed else package
+
+
+def _matplotlib_png(value: Any) -> bytes | None:
+    figure = figure_of(value)
+    if figure is None:
+        return None
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png")
+    return sink.getvalue()
+
+
+def _plotly_png(value: Any) -> bytes:
+    return bytes(value.to_image(format="png"))
+
+
+def _altair_png(value: Any) -> bytes:
+    sink = io.BytesIO()
+    value.save(sink, format="png")
+    return sink.getvalue()
+
+
+def _pil_png(value: Any) -> bytes:
+    sink = io.BytesIO()
+    value.save(sink, format="PNG")
+    return sink.getvalue()
 
 
 def picture_parts(value: Any) -> Mapping[str, Any] | None:
@@ -55,7 +104,8 @@ def _matplotlib(value: Any) -> Mapping[str, Any]:
     if figure is None:
         return {}
     width, height = figure.get_size_inches()
-    found: dict[str, Any] = {"size": f"{width * figure.dpi:.0f} × {height * figure.dpi:.0f} pixels"}
+    size = Said(f"{width * figure.dpi:.0f} × {height * figure.dpi:.0f} pixels")
+    found: dict[str, Any] = {"size": size}
     if figure.get_suptitle():
         found["title"] = figure.get_suptitle()
     several = len(figure.axes) > 1
@@ -90,7 +140,7 @@ def _axes(axes: Any) -> dict[str, Any]:
 
 def _limits(limits: Any) -> str:
     low, high = limits
-    return f"{low:.4g} … {high:.4g}"
+    return Said(f"{low:.4g} … {high:.4g}")
 
 
 def _artist(what: str, artist: Any) -> Any:
@@ -151,7 +201,7 @@ def _plain_schema(part: Any) -> Any:
 
 def _pil(value: Any) -> Mapping[str, Any]:
     width, height = value.size
-    return {"size": f"{width} × {height} pixels", "mode": value.mode}
+    return {"size": Said(f"{width} × {height} pixels"), "mode": value.mode}
 
 
 _PICTURES: Registry[Callable[[Any], Mapping[str, Any]]] = Registry(
@@ -164,7 +214,16 @@ _PICTURES: Registry[Callable[[Any], Mapping[str, Any]]] = Registry(
         ("PIL", "Image"): _pil,
     }
 )
-
+_PNGS: Registry[Callable[[Any], bytes | None]] = Registry(
+    {
+        ("matplotlib", "FigureBase"): _matplotlib_png,
+        ("matplotlib", "Artist"): _matplotlib_png,
+        ("seaborn", "Grid"): _matplotlib_png,
+        ("plotly", "BaseFigure"): _plotly_png,
+        ("altair", "TopLevelMixin"): _altair_png,
+        ("PIL", "Image"): _pil_png,
+    }
+)
 # The module that turns it into a picture, and the package that has it.
 _CONVERTERS: Registry[tuple[str, str]] = Registry(
     {

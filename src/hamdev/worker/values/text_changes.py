@@ -16,6 +16,14 @@ def compare_texts(changes: Changes, where: str, kind: str, before: str, after: s
     if before == after:
         return
     prefix = f"{where} " if where else ""
+    if before[:_LOOKED_AT] == after[:_LOOKED_AT]:
+        changes.note_sample(_LOOKED_AT)
+        text = f"{prefix}differs after {_LOOKED_AT:,} characters"
+        changes.add(Rank.VALUE, kind, text, where)
+        if len(before) != len(after):
+            text = f"{prefix}{len(before):,}{ARROW}{counted(len(after), 'character')}"
+            changes.add(Rank.SIZE, "text", text, where)
+        return
     if "\n" not in before[:_LOOKED_AT] and "\n" not in after[:_LOOKED_AT]:
         old, new = _around_first_difference(before, after)
         changes.add(Rank.VALUE, kind, f"{prefix}{old}{ARROW}{new}", where, old, new)
@@ -41,9 +49,6 @@ def _compare_lines(
         start += 1
     if is_cut:
         changes.note_sample(shorter)
-    if start == shorter and is_cut:
-        text = f"{prefix}differs after line {shorter:,}"
-        return changes.add(Rank.VALUE, "text", text, where)
     end = 0
     while not is_cut and end < shorter - start and before[-1 - end] == after[-1 - end]:
         end += 1
@@ -67,7 +72,6 @@ def _compare_lines(
     if len(before) != len(after) and not is_cut:
         text = f"{prefix}{len(before):,}{ARROW}{counted(len(after), 'line')}"
         changes.add(Rank.DETAIL, "text", text, where)
-    return None
 
 
 def _around_first_difference(before: str, after: str) -> tuple[str, str]:

@@ -53,10 +53,12 @@ def _trimmed(text: str) -> str:
 
 def number_pair(before: float, after: float, digits: int = 6) -> tuple[str, str]:
     """Both in as few digits as tell them apart, and with the same decimals: `41.2`, `43.0`."""
-    for precision in range(digits, _MAX_DIGITS + 1):
+    for precision in range(digits, _MAX_DIGITS):
         old, new = number(before, precision), number(after, precision)
         if old != new:
             break
+    else:
+        return repr(before), repr(after)
     if isinstance(before, int) or isinstance(after, int) or "e" in old + new:
         return old, new
     decimals = max(len(old.partition(".")[2]), len(new.partition(".")[2]))
