@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,3 +75,6 @@ class Tab:
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((self.origin + "/", "data:", "blob:")):
             self.problems.append(f"a request to {request.url}")
+
+
+Open = Callable[..., Tab]
