@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 OTHER_SITE = "evil.test"
 # What Chromium itself says of requests while there is no daemon.
 _LINK_LOST = (
-    "net::ERR_CONNECTION_REFUSED",
-    "net::ERR_INCOMPLETE_CHUNKED",
     "net::ERR_CONNECTION_RE",
+    "net::ERR_EMPTY_RESPONSE",
+    "net::ERR_INCOMPLETE_CHUNKED",
+    "net::ERR_INTERNET_DISCONNECTED",
 )
 
 

@@ -132,7 +132,8 @@ def test_every_answer_has_the_headers_that_bind_browsers(page: PageOf) -> None:
     answers = [
         page.own(), page.own("static/main.js"), page.own("nothing"), page.get("/"),
         page.api("status"),
-        page.get(f"/?token={page.token}"), page.get("/proof?nonce=1"), page.api("rerun", host="evil"),
+        page.get(f"/?token={page.token}"), page.get("/proof?nonce=1"),
+        page.api("rerun", host="evil"),
         page.request("DELETE", page.path, b"", cookie=f"hamdev={page.token}"),
         page.request("OPTIONS", page.path + "api", b"", origin="http://evil.test"),
     ]  # fmt: skip
