@@ -368,8 +368,8 @@ def third(second: int) -> bool:
     )
     client.event("output", text="begun\n")
     graph = daemon.ask("graph", pipeline="held")
-    # What was composed before, unless the worker had a moment to say what it is now.
-    assert graph == good
+    # What was composed before, unless the worker had a moment left to say what it is now.
+    assert graph == good or (graph["revision"] > good["revision"] and "third" in named(graph))
     daemon.save("held", CHAIN)
     assert daemon.pipeline("held")["state"] == "idle"
     assert daemon.ask("graph", pipeline="held")["revision"] > good["revision"]
