@@ -11,6 +11,7 @@ import { Search } from "./search.js";
 import { plural, STATES, timeOfDay } from "./words.js";
 
 const UNSURE_MS = 120;
+const LATER_MS = 250;
 const TABS = ["changes", "problems", "nodes", "dag"];
 const KEYS = [
   ["/", "find a node"], ["g", "to the graph"], ["← ↑ → ↓", "along the edges, and beside"], ["Enter", "show a node"],
@@ -35,8 +36,10 @@ let link = { state: "connecting" };
 const connection = new Connection((batch) => {
   const touched = model.take(batch);
   for (const revision of touched.revisions) learnEdits(revision);
-  if (touched.unsure) soon("status", askStatus, UNSURE_MS);
-  if (touched.composed) learnGraph();
+  if (touched.certain) clearTimeout(waiting.get("status"));
+  else if (touched.unsure) soon("status", askStatus, UNSURE_MS);
+  // The daemon's time belongs to the next save first.
+  if (touched.composed) soon("graph", learnGraph, needsGraph() ? 0 : LATER_MS);
   show(touched.all ? null : touched.nodes);
   markPainted();
 }, (changed) => {
@@ -85,6 +88,7 @@ async function learnGraph() {
   const of = { pipeline: pipeline.name };
   const found = await quietly(ask("graph", of));
   if (!found || model.pipeline !== pipeline) return;
+  clearTimeout(waiting.get("graph"));
   const structure = JSON.stringify([found.nodes.map((node) => node.name), found.edges]);
   pipeline.graph = found;
   if (pipeline.structure !== structure) {

@@ -57,12 +57,13 @@ export class Model {
 
   /**
    * Take in what the daemon said.
-   * @returns {{nodes: Set<string>, all: boolean, unsure: boolean, revisions: number[], composed: boolean}}
-   *   which nodes of the shown pipeline are to be drawn again; whether all are; whether the whole
-   *   status should be asked for; of which revisions lines changed; whether the graph may have.
+   * @returns {{nodes: Set<string>, all: boolean, unsure: boolean, certain: boolean,
+   *   revisions: number[], composed: boolean}} which nodes of the shown pipeline are to be drawn
+   *   again; whether all are; whether the whole status should be asked for, or need not be after
+   *   all; of which revisions lines changed; whether the graph may have.
    */
   take(batch) {
-    const touched = { nodes: new Set(), all: false, unsure: false, revisions: [], composed: false };
+    const touched = { nodes: new Set(), all: false, unsure: false, certain: false, revisions: [], composed: false };
     for (const { kind, data } of batch) {
       if (kind === "hello") this.#greet(data);
       else if (kind === "history") this.runs.takeHistory(data, this.hello.pid);
@@ -128,6 +129,7 @@ export class Model {
     if (event.type === "run.finished") {
       touched.all ||= isShown && this.#endRun(pipeline, event);
       touched.unsure ||= event.outcome !== "ok";
+      touched.certain ||= event.outcome === "ok" && this.pipelines.size === 1;
       touched.composed ||= isShown;
       return;
     }
