@@ -60,6 +60,11 @@ function soon(name, action, ms) {
 async function askStatus() {
   const status = await quietly(ask("status"));
   if (!status) return;
+  if (status.seq < model.seq) {
+    // Events have overtaken it, and what they said is newer.
+    soon("status", askStatus, UNSURE_MS);
+    return;
+  }
   model.takeStatus(status);
   if (needsGraph()) learnGraph();
   show(null);
