@@ -15,6 +15,7 @@ OTHER_SITE = "evil.test"
 _LINK_LOST = (
     "net::ERR_CONNECTION_RE",
     "net::ERR_EMPTY_RESPONSE",
+    "net::ERR_SOCKET_NOT_CONNECTED",
     "net::ERR_INCOMPLETE_CHUNKED",
     "net::ERR_INTERNET_DISCONNECTED",
 )

@@ -127,7 +127,8 @@ export class Model {
     if (isShown && event.node) touched.nodes.add(event.node);
     if (event.type === "run.started" && isShown) touched.all = true;
     if (event.type === "run.finished") {
-      touched.all ||= isShown && this.#endRun(pipeline, event);
+      const isLeftOver = this.#endRun(pipeline, event);
+      touched.all ||= isShown && isLeftOver;
       touched.unsure ||= event.outcome !== "ok";
       touched.certain ||= event.outcome === "ok" && this.pipelines.size === 1;
       touched.composed ||= isShown;
