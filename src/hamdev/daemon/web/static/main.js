@@ -90,10 +90,10 @@ function needsGraph() {
 async function learnGraph() {
   const { pipeline } = model;
   if (!pipeline) return;
+  clearTimeout(waiting.get("graph"));
   const of = { pipeline: pipeline.name };
   const found = await quietly(ask("graph", of));
   if (!found || model.pipeline !== pipeline) return;
-  clearTimeout(waiting.get("graph"));
   const structure = JSON.stringify([found.nodes.map((node) => node.name), found.edges]);
   pipeline.graph = found;
   if (pipeline.structure !== structure) {
