@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
 OTHER_SITE = "evil.test"
 # What Chromium itself says of requests while there is no daemon.
 _LINK_LOST = (
-    "net::ERR_CONNECTION_REFUSED",
-    "net::ERR_INCOMPLETE_CHUNKED",
     "net::ERR_CONNECTION_RE",
+    "net::ERR_EMPTY_RESPONSE",
+    "net::ERR_SOCKET_NOT_CONNECTED",
+    "net::ERR_INCOMPLETE_CHUNKED",
+    "net::ERR_INTERNET_DISCONNECTED",
 )
 
 
@@ -74,3 +77,6 @@ class Tab:
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((self.origin + "/", "data:", "blob:")):
             self.problems.append(f"a request to {request.url}")
+
+
+Open = Callable[..., Tab]

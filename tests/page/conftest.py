@@ -1,4 +1,4 @@
-"""These tests drive a real daemon as those of tests/daemon do, and look at it with a real browser."""
+"""These tests drive a real daemon as those of tests/daemon do, and a real browser beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "daemon"))
 
-from browsing import OTHER_SITE, Tab
+from browsing import OTHER_SITE, Open, Tab
 from real_daemon import Daemon, running
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    f"--host-resolver-rules=MAP {OTHER_SITE} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    f"--host-resolver-rules=MAP {OTHER_SITE} 127.0.0.1, MAP * ~NOTFOUND, "
+    "EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
-Open = Callable[..., Tab]
 
 
 @pytest.fixture(scope="module")

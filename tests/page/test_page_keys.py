@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Open
+from browsing import Open
 from playwright.sync_api import Page, expect
 from real_daemon import Daemon
 
@@ -23,7 +23,10 @@ def bottom(left: int, right: int) -> int:
 
 def focused(page: Page) -> str:
     return page.evaluate(
-        "document.activeElement.dataset.node ?? (document.activeElement.id || document.activeElement.textContent)"
+        """() => {
+            const at = document.activeElement;
+            return at.dataset.node ?? (at.id || at.textContent);
+        }"""
     )
 
 
@@ -35,10 +38,10 @@ def test_a_walk_along_the_edges(daemon: Daemon, open_page: Open) -> None:
     press("g")
     press("Home")
     assert focused(page) == "top"
-    layout = page.evaluate(
-        "['left', 'right'].map((n) => document.querySelector(`[data-node=${n}]`).getBoundingClientRect().y)"
-    )
-    is_down = layout[0] == layout[1]
+    boxes = [tab.node(name).bounding_box() for name in ("left", "right")]
+    assert boxes[0]
+    assert boxes[1]
+    is_down = boxes[0]["y"] == boxes[1]["y"]
     forward, back = ("ArrowDown", "ArrowUp") if is_down else ("ArrowRight", "ArrowLeft")
     beside = ("ArrowLeft", "ArrowRight") if is_down else ("ArrowUp", "ArrowDown")
     press(forward)

@@ -6,7 +6,7 @@ import random
 import re
 
 import pytest
-from conftest import Open
+from browsing import Open
 from playwright.sync_api import expect
 from real_daemon import Daemon
 

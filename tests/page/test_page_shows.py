@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from conftest import Open
+from browsing import Open
 from playwright.sync_api import expect
 from real_daemon import Daemon
 

@@ -35,6 +35,8 @@ def status(project: Path | None, as_json: bool) -> None:
 
     with connect(project) as dev:
         _print_status(dev.status(), as_json)
+        if page := dev.daemon.get("web"):
+            click.echo(f"live page: {page}", err=True)
 
 
 @click.command(epilog=example("hamdev sync --timeout 30 && hamdev result total"))

@@ -90,13 +90,14 @@ class Connections:
 
     async def close(self) -> None:
         """Cancel what is being answered, and drop all connections."""
+        # First, so that nobody is told of an error that there is not.
+        for protocol in [*self._state.connections]:
+            protocol.transport.abort()
         tasks = [*self._state.tasks]
         for task in tasks:
             task.cancel()
         with anyio.move_on_after(_LAST_WORDS_S, shield=True):
             await asyncio.gather(*tasks, return_exceptions=True)
-        for protocol in [*self._state.connections]:
-            protocol.transport.abort()
 
 
 class _Protocol(H11Protocol):
@@ -171,7 +172,8 @@ class _IntoLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        level = self._log.error if error is not None else self._log.debug
+        is_ours = isinstance(error, Exception)  # and no cancellation at the daemon's end
+        level = self._log.error if is_ours else self._log.debug
         level("page", message=record.getMessage(), error=repr(error) if error else None)
 
 

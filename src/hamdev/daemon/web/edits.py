@@ -26,6 +26,7 @@ MAX_WIDTH = 200
 _MAX_COMPARED = 1500
 _ENDINGS = (".py", ".toml", ".sql", ".json", ".yaml", ".yml")
 _WAIT_S = 2.0
+PAUSE_S = 0.05
 
 
 class Hunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +75,22 @@ class Edits:
     async def follow(self, log: Any) -> None:
         """Look at what changes, for ever."""
         types = frozenset({"files.changed", "run.started"})
-        with self._engine.hub.subscription(types=types) as self._arriving:
+        hub = self._engine.hub
+        with (
+            hub.subscription(types=types) as self._arriving,
+            hub.subscription(types=frozenset({"run.finished"})) as ends,
+        ):
             while True:
                 self._is_at_work = False
                 self._moved.set()
                 self._moved = anyio.Event()
                 await self._arriving.arrived()
                 self._is_at_work = True
+                if not ends.is_empty:
+                    await ends.next()  # of a run before
+                # Nobody reads lines as fast as a short run is over, which this would slow down.
+                with anyio.move_on_after(PAUSE_S):
+                    await ends.arrived()
                 try:
                     for line in (await self._arriving.next()).splitlines():
                         event = msgspec.json.decode(line, type=_Line).params

@@ -23,7 +23,7 @@ MAX_KEPT = 8
 MAX_BYTES = 32 * 1024 * 1024
 _MAX_REASON = 500
 # In characters of a node's second line, which are small: for a value, and for the sign of a state.
-_ROOM, _SIGN = 20, 5
+_ROOM, _SIGN = 22, 5
 _COMMAND = (sys.executable, "-P", "-m", "hamdev.layout")
 
 

@@ -20,9 +20,9 @@ from hamdev.wire import to_json
 
 # A page that has heard nothing for longer says so.
 BEAT_S = 10.0
-# A run's first events come within a few milliseconds, and a browser paints every sixteen. To send
-# them one by one would only take the time of those who wait at the socket.
-GATHER_S = 0.004
+# What a browser does with an event takes a core for some milliseconds, of which the run would be
+# short. So it is told of a short run when that is over, and of a long one now and then.
+GATHER_S = 0.05
 
 
 class EventStream:
@@ -58,9 +58,10 @@ class EventStream:
                 }
             )
             await _send(send, b"".join(first))
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
-                await _send_events(subscription, send)
+            with hub.subscription(types=frozenset({"run.finished"})) as ends:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+                    await _send_events(subscription, ends, send)
 
     def _facts(self, is_fresh: bool) -> dict[str, Any]:
         engine = self._engine
@@ -77,14 +78,17 @@ class EventStream:
         }
 
 
-async def _send_events(subscription: Subscription, send: Send) -> None:
+async def _send_events(subscription: Subscription, ends: Subscription, send: Send) -> None:
     while True:
         with anyio.move_on_after(BEAT_S) as patience:
             await subscription.arrived()
         if patience.cancelled_caught:
             await _send(send, _message(b"{}", event="beat"))
             continue
-        await anyio.sleep(GATHER_S)
+        with anyio.move_on_after(GATHER_S):
+            await ends.arrived()
+        if not ends.is_empty:
+            await ends.next()
         lines = await subscription.next()
         await _send(send, b"".join(_message(*_params(line)) for line in lines.splitlines()))
 

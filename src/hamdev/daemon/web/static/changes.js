@@ -143,7 +143,8 @@ export class ChangesView {
   #values(run) {
     if (run.cause.kind === "start" && ![...run.changed.values()].some(({ diff }) => diff)) return null;
     const final = this.model.pipeline?.finalVars ?? new Set();
-    const weight = ([name, { diff }]) => (diff ? 0 : 2) + (final.has(name) ? 0 : 1);
+    // First what was asked for, and of that what is told in one pair.
+    const weight = ([name, { diff }]) => (diff ? 0 : 4) + (final.has(name) ? 0 : 2) + (diff?.changes?.length === 1 ? 0 : 1);
     const rows = [...run.changed].sort((a, b) => weight(a) - weight(b));
     if (!rows.length) {
       const text = run.outcome === "ok" ? "No value changed." : "";
@@ -186,6 +187,20 @@ export class ChangesView {
   }
 }
 
+// A number with its unit, or a word.
+const PAIR = /([\d.,]+ %|[^\s→]+) → ([\d.,]+ %|[^\s→]*[^\s→,])/g;
+
+/** A text with the two sides of each arrow in it told apart. */
+export function withSides(text) {
+  const parts = [];
+  let end = 0;
+  for (const found of text.matchAll(PAIR)) {
+    parts.push(text.slice(end, found.index), h("del", {}, found[1]), h("span", { class: "to" }, " → "), h("ins", {}, found[2]));
+    end = found.index + found[0].length;
+  }
+  return [...parts, text.slice(end)];
+}
+
 /** A difference, with what was before and after told apart. */
 export function diffText(diff) {
   const only = diff.changes?.length === 1 ? diff.changes[0] : null;
@@ -194,7 +209,7 @@ export function diffText(diff) {
     const rest = diff.text.startsWith(start) ? diff.text.slice(start.length) : "";
     return h("span", { class: "diff" }, h("del", {}, only.before), h("span", { class: "to" }, " → "), h("ins", {}, only.after), rest && h("span", { class: "quiet" }, rest));
   }
-  return h("span", { class: diff.text.length > MAX_SIDES ? "diff long" : "diff" }, shortDiff(diff));
+  return h("span", { class: diff.text.length > MAX_SIDES ? "diff long" : "diff" }, ...withSides(shortDiff(diff)));
 }
 
 function codeLine(kind, sign, text, number) {

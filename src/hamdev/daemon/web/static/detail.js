@@ -2,7 +2,7 @@
 
 import { ask, RequestError } from "./connection.js";
 import { copyable, fill, glyph, h } from "./dom.js";
-import { diffText } from "./changes.js";
+import { diffText, withSides } from "./changes.js";
 import { sourceLines } from "./lists.js";
 import { ValueView } from "./value.js";
 import { ago, duration, number, shortPath, STATES, timeOfDay, typeName } from "./words.js";
@@ -132,7 +132,7 @@ export class DetailView {
     }
     fill(this.parts.change, h("h3", {}, diff.since ? `Changed since revision ${diff.since}` : "Changed"),
       h("p", { class: "headline" }, diffText(diff)),
-      changes.length ? h("ul", { class: "change-list" }, ...changes.map((change) => h("li", {}, change.text))) : null,
+      changes.length ? h("ul", { class: "change-list" }, ...changes.map((change) => h("li", {}, ...withSides(change.text)))) : null,
       diff.sampled ? h("p", { class: "quiet" }, `Found in a sample of ${diff.sampled}.`) : null);
   }
 

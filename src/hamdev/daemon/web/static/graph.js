@@ -2,10 +2,11 @@
 
 import { fill, s } from "./dom.js";
 import { Viewport } from "./viewport.js";
-import { fileName, shortDiff, shortValue, STATES } from "./words.js";
+import { fileName, firstChange, shortValue, STATES } from "./words.js";
 
 const NAME_FONT = "600 12.5px system-ui, sans-serif";
 const VALUE_FONT = "11.5px system-ui, sans-serif";
+const CHANGED_FONT = "600 11.5px system-ui, sans-serif";
 const BADGE_FONT = "600 10.5px system-ui, sans-serif";
 const LEFT = 28;
 const RIGHT = 10;
@@ -151,7 +152,7 @@ export class GraphView {
     const place = origin ? `✎ ${fileName(origin.file)}:${origin.line}` : "";
     const hasRun = Boolean(isNew && run.ran.has(drawn.name));
     const diff = isChanged ? node.diff ?? run.changed.get(drawn.name).diff : null;
-    const text = diff ? shortDiff(diff) : shortValue(node?.summary);
+    const text = diff ? firstChange(diff) : shortValue(node?.summary);
     const shown = `${state}|${isChanged}|${isRoot}|${hasRun}|${text}|${place}`;
     if (drawn.shown === shown) return;
     drawn.shown = shown;
@@ -165,7 +166,7 @@ export class GraphView {
     element.setAttribute("aria-label", said);
     drawn.tip.textContent = said;
     this.#badge(drawn, place);
-    if (drawn.value) drawn.value.textContent = shortened(text, VALUE_FONT, drawn.box.width - LEFT - RIGHT);
+    if (drawn.value) drawn.value.textContent = shortened(text, isChanged ? CHANGED_FONT : VALUE_FONT, drawn.box.width - LEFT - RIGHT);
   }
 
   /** Which line made it another node. */

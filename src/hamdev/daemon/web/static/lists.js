@@ -1,7 +1,7 @@
 // The problems, and all nodes one below the other.
 
 import { copyable, fill, glyph, h } from "./dom.js";
-import { shortDiff, shortPath, shortValue, STATES, duration } from "./words.js";
+import { firstChange, shortPath, shortValue, STATES, duration } from "./words.js";
 
 /** Everything that is wrong, with its place in the user's own code. */
 export class ProblemsView {
@@ -103,7 +103,7 @@ export class NodesView {
     }
     const isChanged = Boolean(run && run.cause.kind !== "start" && run.changed.has(name) && node.state === "fresh");
     const diff = isChanged ? node.diff ?? run.changed.get(name).diff : null;
-    const value = diff ? shortDiff(diff) : shortValue(node.summary);
+    const value = diff ? firstChange(diff) : shortValue(node.summary);
     const shown = `${node.state}|${isChanged}|${value}|${node.ms}`;
     if (row.shown === shown) return;
     row.shown = shown;

@@ -11,6 +11,7 @@ import { Search } from "./search.js";
 import { plural, STATES, timeOfDay } from "./words.js";
 
 const UNSURE_MS = 120;
+const LATER_MS = 250;
 const TABS = ["changes", "problems", "nodes", "dag"];
 const KEYS = [
   ["/", "find a node"], ["g", "to the graph"], ["← ↑ → ↓", "along the edges, and beside"], ["Enter", "show a node"],
@@ -35,8 +36,10 @@ let link = { state: "connecting" };
 const connection = new Connection((batch) => {
   const touched = model.take(batch);
   for (const revision of touched.revisions) learnEdits(revision);
-  if (touched.unsure) soon("status", askStatus, UNSURE_MS);
-  if (touched.composed) learnGraph();
+  if (touched.certain) clearTimeout(waiting.get("status"));
+  else if (touched.unsure) soon("status", askStatus, UNSURE_MS);
+  // The daemon's time belongs to the next save first.
+  if (touched.composed) soon("graph", learnGraph, needsGraph() ? 0 : LATER_MS);
   show(touched.all ? null : touched.nodes);
   markPainted();
 }, (changed) => {
@@ -57,6 +60,11 @@ function soon(name, action, ms) {
 async function askStatus() {
   const status = await quietly(ask("status"));
   if (!status) return;
+  if (status.seq < model.seq) {
+    // Events have overtaken it, and what they said is newer.
+    soon("status", askStatus, UNSURE_MS);
+    return;
+  }
   model.takeStatus(status);
   if (needsGraph()) learnGraph();
   show(null);
@@ -82,6 +90,7 @@ function needsGraph() {
 async function learnGraph() {
   const { pipeline } = model;
   if (!pipeline) return;
+  clearTimeout(waiting.get("graph"));
   const of = { pipeline: pipeline.name };
   const found = await quietly(ask("graph", of));
   if (!found || model.pipeline !== pipeline) return;

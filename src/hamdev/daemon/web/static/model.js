@@ -57,12 +57,13 @@ export class Model {
 
   /**
    * Take in what the daemon said.
-   * @returns {{nodes: Set<string>, all: boolean, unsure: boolean, revisions: number[], composed: boolean}}
-   *   which nodes of the shown pipeline are to be drawn again; whether all are; whether the whole
-   *   status should be asked for; of which revisions lines changed; whether the graph may have.
+   * @returns {{nodes: Set<string>, all: boolean, unsure: boolean, certain: boolean,
+   *   revisions: number[], composed: boolean}} which nodes of the shown pipeline are to be drawn
+   *   again; whether all are; whether the whole status should be asked for, or need not be after
+   *   all; of which revisions lines changed; whether the graph may have.
    */
   take(batch) {
-    const touched = { nodes: new Set(), all: false, unsure: false, revisions: [], composed: false };
+    const touched = { nodes: new Set(), all: false, unsure: false, certain: false, revisions: [], composed: false };
     for (const { kind, data } of batch) {
       if (kind === "hello") this.#greet(data);
       else if (kind === "history") this.runs.takeHistory(data, this.hello.pid);
@@ -126,8 +127,10 @@ export class Model {
     if (isShown && event.node) touched.nodes.add(event.node);
     if (event.type === "run.started" && isShown) touched.all = true;
     if (event.type === "run.finished") {
-      touched.all ||= isShown && this.#endRun(pipeline, event);
+      const isLeftOver = this.#endRun(pipeline, event);
+      touched.all ||= isShown && isLeftOver;
       touched.unsure ||= event.outcome !== "ok";
+      touched.certain ||= event.outcome === "ok" && this.pipelines.size === 1;
       touched.composed ||= isShown;
       return;
     }

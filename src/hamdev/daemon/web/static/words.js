@@ -60,6 +60,9 @@ export function shortValue(summary) {
 /** How a value differs, in one short line. */
 export const shortDiff = (diff) => diff.text.replaceAll("\n", " ");
 
+/** The most telling change of a value. */
+export const firstChange = (diff) => (diff.changes?.[0]?.text ?? diff.text).replaceAll("\n", " ");
+
 export const STATES = {
   fresh: "value is current",
   running: "running",
