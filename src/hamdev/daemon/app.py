@@ -86,9 +86,10 @@ async def serve(
             page_served(engine, requests, place, settings.server, path, log.logger),
             _events_written(engine.hub, events_to),
             _cache_tidied(project, log.logger),
-            view.shown(Link(engine, log)) if view else contextlib.nullcontext(),
+            view.shown(Link(engine, log, path)) if view else contextlib.nullcontext(),
         ):
-            log.logger.info("serving", socket=str(path), pid=os.getpid())
+            if not log.is_for_people:
+                log.logger.info("serving", socket=str(path), pid=os.getpid())
             await engine.wait_stopped()
             log.logger.info("stopping")
 

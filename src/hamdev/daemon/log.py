@@ -136,11 +136,13 @@ class DaemonLog:
             case _:
                 log.debug(event.type)
 
+    @property
+    def is_for_people(self) -> bool:
+        """Whether somebody else shows people what runs do, so lines about that are left out."""
+        return self._is_viewed and self.format == "console" and self.level > logging.DEBUG
+
     def _is_shown(self, event: Event) -> bool:
-        """Whether people see what the event says without a line of this log."""
-        if not self._is_viewed or self.format == "json" or self.level <= logging.DEBUG:
-            return False
-        return event.type != "warning" or isinstance(event.run, int)
+        return self.is_for_people and (event.type != "warning" or isinstance(event.run, int))
 
     def _bound(self, event: Event) -> Any:
         fields: dict[str, Any] = {"revision": event.revision}

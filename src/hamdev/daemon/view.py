@@ -36,10 +36,12 @@ class Link:
     Attributes:
         hub: where events come from.
         log: whose level and format say how much is to be shown, and how.
+        socket: where others find the daemon.
     """
 
-    def __init__(self, engine: Engine, log: DaemonLog) -> None:
+    def __init__(self, engine: Engine, log: DaemonLog, socket: Path) -> None:
         self._engine = engine
+        self.socket = socket
         self.hub: Hub = engine.hub
         self.log = log
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 import anyio
@@ -128,8 +129,9 @@ class Terminal:
             for name, status in link.status().pipelines.items()
         ]
         lines = [
-            f"hamdev {__version__} watches {link.project}",
+            f"hamdev {__version__} watches {_shortened(link.project)}",
             f"  pipelines: {', '.join(pipelines) or 'none: name one, or add it to devserver.toml'}",
+            f"  serving: {_shortened(link.socket)} (pid {os.getpid()})",
         ]
         if link.page is not None:
             lines.append(f"  page: {link.page}")
@@ -212,6 +214,11 @@ async def _collect(subscription: Subscription, link: Link, lines: list[bytes]) -
     with anyio.move_on_after(PAUSE_S):
         while True:
             lines.append(await subscription.next())
+
+
+def _shortened(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def _is_terminal(file: TextIO | None) -> bool:
