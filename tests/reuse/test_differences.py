@@ -34,7 +34,7 @@ def test_each_node_that_ran_says_what_changed(
     project.write("main", FRAME.format(last=90.0, below=50))
     found = worker.run()
     assert found.difference("clean") == (
-        "4 → 3 rows, 1 row removed, the others as they were, mean of price 31.5 → 12.0 and 2 more"
+        "4 → 3 rows, 1 row removed, the rest unchanged, mean of price 31.5 → 12.0 and 2 more"
     )
     assert found.difference("mean") == "31.5 → 12.0 (-62 %)"
     assert "orders" not in found.finished

@@ -170,7 +170,7 @@ SAID: dict[str, tuple[Any, Any, str]] = {
     "attributes": (Plain(a=1), Plain(a=1, b=2), "field b added: 2"),
     "model": (Model(name="a"), Model(name="b", params={"x": 1}), "key params.x added: 1"),
     # Tables.
-    "rows": (FRAME, FRAME.iloc[2:], "1,000 → 998 rows, 2 rows removed, the others as they were"),
+    "rows": (FRAME, FRAME.iloc[2:], "1,000 → 998 rows, 2 rows removed, the rest unchanged"),
     "column": (FRAME, FRAME.assign(margin=1), "column margin added"),
     "columns": (FRAME, FRAME[["price"]], "column count removed, column city removed"),
     "renamed": (FRAME, FRAME.rename(columns={"count": "n"}), "column count renamed to n"),
@@ -287,7 +287,7 @@ SAID: dict[str, tuple[Any, Any, str]] = {
     "frames in a dict": (
         {"train": FRAME, "test": FRAME},
         {"train": FRAME.head(10), "test": FRAME.assign(count=FRAME["count"] + 5)},
-        "train: 1,000 → 10 rows, train: 990 rows removed, the others as they were",
+        "train: 1,000 → 10 rows, train: 990 rows removed, the rest unchanged",
     ),
     "frame in an object": (Point(1, FRAME), Point(1, FRAME.assign(a=1)), "column inner.a added"),
 }
