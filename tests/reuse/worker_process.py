@@ -62,6 +62,7 @@ class Ran:
         files: data files that values were made from, and modules.
         output: what user code printed.
         restored: nodes whose values are from another process or an earlier state of the files.
+        finished: node → what was reported of its value.
     """
 
     plan: dict[str, PlanStep] = field(default_factory=dict)
@@ -77,6 +78,7 @@ class Ran:
     restored: dict[str, Restored] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
     outcome: str = ""
+    finished: dict[str, NodeFinished] = field(default_factory=dict)
 
     @property
     def nodes(self) -> set[str]:
@@ -84,6 +86,11 @@ class Ran:
 
     def because(self, node: str) -> list[Because]:
         return self.plan[node].because
+
+    def difference(self, node: str) -> str | None:
+        """What was said of how the node's value differs from the one before."""
+        diff = self.finished[node].diff
+        return diff and diff.text
 
     def reasons(self, node: str) -> str:
         return "; ".join(because.text for because in self.because(node))
@@ -366,10 +373,9 @@ def _note(report: Report, found: Ran) -> None:
             found.files.update(report.files)
         case NodeStarted():
             found.started.append(report.node)
-        case NodeFinished(action="ran"):
-            found.ran.append(report.node)
         case NodeFinished():
-            found.recalled.append(report.node)
+            found.finished[report.node] = report
+            (found.ran if report.action == "ran" else found.recalled).append(report.node)
         case NodeFailed():
             found.failed[report.node] = report.problem
         case NodeBlocked():

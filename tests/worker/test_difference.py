@@ -170,7 +170,7 @@ SAID: dict[str, tuple[Any, Any, str]] = {
     "attributes": (Plain(a=1), Plain(a=1, b=2), "field b added: 2"),
     "model": (Model(name="a"), Model(name="b", params={"x": 1}), "key params.x added: 1"),
     # Tables.
-    "rows": (FRAME, FRAME.iloc[2:], "1,000 → 998 rows, 2 rows removed, the others as they were"),
+    "rows": (FRAME, FRAME.iloc[2:], "1,000 → 998 rows, 2 rows removed, the rest unchanged"),
     "column": (FRAME, FRAME.assign(margin=1), "column margin added"),
     "columns": (FRAME, FRAME[["price"]], "column count removed, column city removed"),
     "renamed": (FRAME, FRAME.rename(columns={"count": "n"}), "column count renamed to n"),
@@ -287,7 +287,7 @@ SAID: dict[str, tuple[Any, Any, str]] = {
     "frames in a dict": (
         {"train": FRAME, "test": FRAME},
         {"train": FRAME.head(10), "test": FRAME.assign(count=FRAME["count"] + 5)},
-        "train: 1,000 → 10 rows, train: 990 rows removed, the others as they were",
+        "train: 1,000 → 10 rows, train: 990 rows removed, the rest unchanged",
     ),
     "frame in an object": (Point(1, FRAME), Point(1, FRAME.assign(a=1)), "column inner.a added"),
 }
@@ -372,7 +372,9 @@ def test_addresses_are_no_difference() -> None:
         (FRAME, with_cells("price", 17, 99), "range of price 10 … 20 → 10 … 99"),
         (FRAME, with_cells("price", 1, 15), "the first rows changed"),
         (FRAME, pl.from_pandas(FRAME), "polars"),
-        ("a\nb", "a\nc", "line 3: 'b' → 'c'"),
+        ("a\nb", "a\nc", "line 2: 'b' → 'c'"),
+        ("foo", "bar", "'foo' → 'bar'"),
+        ("x" * 5000, "x" * 5001, "5,000 characters xxx"),
         (np.zeros(3), np.zeros((3, 1)), "3 → 3 × 1"),
         ({"a": 1}, {"a": 2}, "{'a': 1} → {'a': 2}"),
     ],

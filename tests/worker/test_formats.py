@@ -11,11 +11,16 @@ import io
 import json
 import pathlib
 import pickle
+import shutil
+import subprocess
+import sys
 import uuid
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from hamdev.worker.formats import MEDIA_TYPES, NoSuchFormatError, available, render
@@ -254,6 +259,47 @@ def test_figures() -> None:
     figure.subplots().plot([1, 2])
     assert render(figure, "png")[0].startswith(b"\x89PNG")
     assert render(figure.axes[0], "png")[0].startswith(b"\x89PNG")
+
+
+def test_charts_of_altair() -> None:
+    chart = alt.Chart(pd.DataFrame({"a": [1, 2]})).mark_bar().encode(x="a")
+    assert "png" in available(chart)
+    assert render(chart, "png")[0].startswith(b"\x89PNG")
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.mark.skipif(
+    not any(map(shutil.which, BROWSERS)), reason="plotly draws with a browser, and there is none"
+)
+def test_figures_of_plotly() -> None:
+    figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4]))
+    assert "png" in available(figure)
+    assert render(figure, "png")[0].startswith(b"\x89PNG")
+
+
+def test_what_has_to_be_installed_for_a_picture_is_said() -> None:
+    script = """
+import sys
+sys.modules["kaleido"] = sys.modules["vl_convert"] = None  # as if they were not installed
+import altair, plotly.graph_objects
+from hamdev.worker.formats import NoSuchFormatError, available, render
+from hamdev.worker.summary import summarize
+for value in (plotly.graph_objects.Figure(), altair.Chart()):
+    assert "png" not in available(value), available(value)
+    assert not summarize(value).picture
+    try:
+        render(value, "png")
+    except NoSuchFormatError as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    figure, chart = done.stdout.splitlines()
+    assert "(it needs kaleido: pip install kaleido); possible: text" in figure
+    assert "(it needs vl-convert-python: pip install vl-convert-python); possible: text" in chart
 
 
 def test_a_long_frame_has_a_short_text() -> None:

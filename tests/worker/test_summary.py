@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import datetime
 from typing import Any
 
+import altair as alt
+import matplotlib.figure
 import msgspec
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
+import polars as pl
+import pyarrow as pa
+import pydantic
 import pytest
+import scipy.sparse
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
+from hamdev.messages import Summary
+from hamdev.worker.formats import available
 from hamdev.worker.summary import summarize
 
 MAX_BYTES = 4096
@@ -161,6 +176,169 @@ def test_series_and_arrays_have_a_shape_and_a_size() -> None:
     array = summarize(np.zeros((3, 4)))
     assert (array.shape, array.bytes) == ([3, 4], 96)
     assert "float64" in array.text
+
+
+def of_columns(summary: Summary) -> dict[str, tuple[str, int, str]]:
+    assert summary.columns is not None
+    assert summary.types is not None
+    assert summary.nulls is not None
+    assert summary.ranges is not None
+    facts = zip(summary.types, summary.nulls, summary.ranges, strict=True)
+    return dict(zip(summary.columns, facts, strict=True))
+
+
+COLUMNS: dict[str, Any] = {
+    "n": [1, 2, 3],
+    "price": [1.5, None, 2.25],
+    "city": ["Rome", None, "Oslo"],
+    "open": [True, False, True],
+    "when": [datetime.datetime(2026, 1, d) for d in (1, 2, 3)],
+}
+
+
+def test_every_column_says_its_type_its_nulls_and_its_range() -> None:
+    frame = pd.DataFrame(COLUMNS)
+    expected = {
+        "n": ("int64", 0, "1 … 3"),
+        "price": ("float64", 1, "1.50 … 2.25"),
+        "city": ("str", 1, "2 distinct"),
+        "open": ("bool", 0, "66.7 % true"),
+        "when": ("datetime64[us]", 0, "2026-01-01 … 2026-01-03"),
+    }
+    assert of_columns(summarize(frame)) == {"": ("int64", 0, "0 … 2"), **expected}
+    spelt = {"int64": "Int64", "float64": "Float64", "str": "String", "bool": "Boolean"}
+    polars = of_columns(summarize(pl.DataFrame(COLUMNS)))
+    for name, (kind, nulls, span) in expected.items():
+        assert polars[name][1:] == (nulls, span)
+        assert polars[name][0].startswith(spelt.get(kind, "Datetime"))
+    arrow = summarize(pa.table(COLUMNS))
+    assert {name: known[1:] for name, known in of_columns(arrow).items()} == {
+        name: known[1:] for name, known in expected.items()
+    }
+    assert arrow.bytes
+    batch = summarize(pa.RecordBatch.from_pydict({"a": [1, None]}))
+    assert (batch.shape, of_columns(batch)) == ([2, 1], {"a": ("int64", 1, "1")})
+
+
+def test_columns_of_one_are_tables_too() -> None:
+    labelled = pd.Series([1.5, None], index=pd.Index(["x", "y"], name="key"), name="n")
+    assert of_columns(summarize(labelled)) == {
+        "key": ("str", 0, "2 distinct"),
+        "n": ("float64", 1, "1.5"),
+    }
+    assert of_columns(summarize(pl.Series("n", [1, None]))) == {"n": ("Int64", 1, "1")}
+    assert of_columns(summarize(pa.array([1, 5]))) == {"": ("int64", 0, "1 … 5")}
+    assert of_columns(summarize(pa.chunked_array([[1], [5]]))) == {"": ("int64", 0, "1 … 5")}
+    assert of_columns(summarize(pd.Index([3, 1], name="k"))) == {"k": ("int64", 0, "1 … 3")}
+    records = np.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])
+    assert of_columns(summarize(records)) == {"a": ("int32", 0, "1"), "b": ("float64", 0, "2.5")}
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (pd.array([1, None], "Int64"), ("Int64", 1, "1")),
+        (pd.array([True, None], "boolean"), ("boolean", 1, "100 % true")),
+        (pd.Categorical(["a", "b", None]), ("category", 1, "2 distinct")),
+        (pd.array([1, None], pd.ArrowDtype(pa.int64())), ("int64[pyarrow]", 1, "1")),
+        (pd.to_datetime(["2026-01-01", None]).tz_localize("UTC"), (..., 1, "2026-01-01")),
+        (pd.to_timedelta(["1 day", "2 days"]), (..., 0, "1 day, 0:00:00 … 2 days, 0:00:00")),
+        (pd.period_range("2026-01", periods=2, freq="M"), ("period[M]", 0, "")),
+        (pd.Series([{"a": 1}, None]), ("object", 1, "")),
+        (pd.arrays.SparseArray([0.0, 1.0]), (..., 0, "2 distinct")),
+        (np.array([1 + 2j, 3]), ("complex128", 0, "")),
+        (np.array([np.inf, 1.0]), ("float64", 0, "1 … inf")),
+        (np.array([], dtype="float64"), ("float64", 0, "")),
+    ],
+)
+def test_columns_of_every_type(cells: Any, expected: Any) -> None:
+    found = of_columns(summarize(pd.DataFrame({"c": cells})))["c"]
+    assert found[1:] == expected[1:]
+    assert expected[0] in (..., found[0])
+
+
+def test_a_subclass_is_what_it_derives_from() -> None:
+    class Orders(pd.DataFrame):
+        @property
+        def _constructor(self) -> Any:
+            return Orders
+
+    summary = summarize(Orders({"a": [1]}))
+    assert summary.type.endswith("Orders")
+    assert of_columns(summary)["a"] == ("int64", 0, "1")
+
+
+def test_statistics_of_a_large_table_are_of_a_sample() -> None:
+    frame = pd.DataFrame({"a": np.arange(1_000_000), "b": 1.0})
+    summary = summarize(frame)
+    assert summary.sampled is not None
+    assert 100 <= summary.sampled <= 5_000
+    assert summary.shape == [1_000_000, 2]
+    assert of_columns(summary)["b"] == ("float64", 0, "1")
+    assert summarize(frame.head(1000)).sampled is None
+    wide = summarize(pd.DataFrame(np.zeros((3, 100_000))))
+    assert (wide.shape, wide.sampled) == ([3, 100_000], None)
+    assert len(wide.columns or []) == len(wide.types or []) == len(wide.ranges or []) <= 30
+
+
+def test_arrays_say_what_they_span() -> None:
+    assert summarize(np.array([[1.0, np.nan], [3.0, 2.0]])).text == (
+        "float64 array 2 × 2: [1.0, nan, 3.0, 2.0]\n1 … 3, mean 2, 1 missing"
+    )
+    large = summarize(np.zeros(1_000_000))
+    assert large.sampled is not None
+    assert large.text.endswith(f"\n0 (of {large.sampled:,} sampled)")
+
+
+@dataclasses.dataclass
+class Order:
+    number: int
+    lines: Any
+
+
+class Settings(pydantic.BaseModel):
+    rate: float = 0.5
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Order(1, pd.DataFrame({"a": [1]})), "Order(number=1, lines=DataFrame 1 × 1)"),
+        (Order(1, list(range(10**6))), f"Order(number=1, lines=[{', '.join(map(str, range(20)))}"),
+        (Settings(), "Settings(rate=0.5)"),
+        (Ridge(alpha=0.5), "Ridge(alpha=0.5), not fitted"),
+        (Ridge().fit([[0.0], [1.0]], [0.0, 1.0]), "Ridge(), fitted"),
+        (
+            Pipeline([("scale", StandardScaler()), ("model", Ridge(alpha=0.5))]),
+            "Pipeline(scale=StandardScaler(), model=Ridge(alpha=0.5)), not fitted",
+        ),
+        (datetime.datetime(2026, 1, 2, 3), "2026-01-02 03:00:00"),
+        (pd.Timestamp("2026-01-02"), "2026-01-02 00:00:00"),
+        (np.float64(1.5), "1.5"),
+        (collections.Counter("aab"), "Counter({'a': 2, 'b': 1})"),
+        (collections.deque([1, 2]), "deque([1, 2])"),
+        ({"train": pd.DataFrame({"a": [1]})}, "{'train': DataFrame 1 × 1}"),
+        ("one\ntwo\n", "3 lines, 8 characters\none\ntwo\n"),
+        ("x" * 5000, "5,000 characters\nxxx"),
+        (b"\x00" * 5000, "… (5,000 bytes)"),
+        (scipy.sparse.csr_matrix(np.eye(3)), "csr_matrix(shape=(3, 3), dtype='float64', stored=3)"),
+        (pl.LazyFrame({"a": [1]}).select("a"), "LazyFrame, not collected\n"),
+    ],
+)
+def test_other_values_say_what_is_in_them(value: Any, text: str) -> None:
+    assert text in summarize(value).text
+
+
+def test_pictures_are_marked_as_such() -> None:
+    figure = matplotlib.figure.Figure(figsize=(4, 3))
+    axes = figure.subplots()
+    axes.plot([1, 2])
+    axes.set_title("Sales")
+    summary = summarize(figure)
+    assert summary.picture
+    assert summary.text.startswith("Figure: size 400 × 300 pixels, title Sales, ")
+    for value in (figure, axes, go.Figure(), alt.Chart(), pd.DataFrame(), 1):
+        assert summarize(value).picture == ("png" in available(value))
 
 
 def test_it_does_not_change_the_value() -> None:

@@ -123,12 +123,24 @@ def _value(state: Mapping[str, Any], revision: int) -> str:
         shape = " × ".join(f"{n:,}" for n in summary.get("shape") or ())
         value = f"{kind} {shape}: {', '.join(filter(None, columns))}".rstrip(": ")
     else:
-        lines = [line for line in summary["text"].splitlines() if line.strip()]
-        value = lines[0].strip() + " …" * (len(lines) > 1) if lines else ""
+        value = _text_value(summary)
     # A node that was not computed again shows its last good value, dated.
     if state.get("state") != "fresh" and state.get("revision") not in (None, revision):
         value = f"(of revision {state['revision']}) {value}"
     return printable(value)
+
+
+def _text_value(summary: Mapping[str, Any]) -> str:
+    """The most telling of a summary's lines, in one."""
+    lines = [line.strip() for line in summary["text"].splitlines() if line.strip()]
+    if len(lines) < 2:
+        return "".join(lines)
+    first, second = lines[:2]
+    if summary["type"] == "str":
+        return f"{second} … ({first})"  # the first says how long it is
+    if summary["type"] == "numpy.ndarray":
+        return f"{first.partition(':')[0]}: {second}"  # what it spans, not its first elements
+    return f"{first} …"
 
 
 def _cut(text: str, room: int) -> str:

@@ -9,11 +9,12 @@ from hamdev.messages import Diff, Summary
 from hamdev.worker.interruption import RunCancelled
 from hamdev.worker.values.changes import Changes, Rank
 from hamdev.worker.values.comparison import Comparison
-from hamdev.worker.values.text_changes import compare_texts
-from hamdev.worker.values.words import ARROW, by, counted, growth, listed, number_pair
+from hamdev.worker.values.text_changes import common_prefix, compare_texts
+from hamdev.worker.values.words import ARROW, by, counted, growth, listed, number_pair, one_line
 
 # What is said of values of which nothing else is known but that they differ.
 UNSEEN = Diff(text="differs in what is not shown")
+_SHORT = 60
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[-+]?\d+)?")
 
 
@@ -46,7 +47,7 @@ def summary_difference(before: Summary, after: Summary) -> Diff | None:
         changes.add(Rank.TYPE, "type", f"{before.type}{ARROW}{after.type}")
     _shapes(changes, before, after)
     _columns(changes, before, after)
-    if not len(changes) and before.text != after.text:
+    if before.text != after.text and (not len(changes) or _are_short(before, after)):
         _texts(changes, before, after)
     samples = [summary.sampled for summary in (before, after) if summary.sampled]
     if samples:
@@ -121,9 +122,29 @@ def _texts(changes: Changes, before: Summary, after: Summary) -> None:
         more = growth(was, now)
         text = f"{old}{ARROW}{new}" + (f" ({more})" if more else "")
         return changes.add(Rank.VALUE, "value", text, "", old, new)
-    if "\n" in old or "\n" in new:
-        return compare_texts(changes, "", "value", old, new)
-    return changes.add(Rank.VALUE, "value", f"{old[:60]}{ARROW}{new[:60]}", "", old, new)
+    if before.type == after.type == "str" and "\n" in old and "\n" in new:
+        # Of a long text, the first line says how long it is.
+        lines, others = old.partition("\n")[2], new.partition("\n")[2]
+        if lines != others:
+            return compare_texts(changes, "", "value", lines, others)
+    if max(len(old), len(new)) > _SHORT:
+        old, new = (_from(text, common_prefix(old, new)) for text in (old, new))
+    return changes.add(Rank.VALUE, "value", f"{old}{ARROW}{new}", "", old, new)
+
+
+def _from(text: str, place: int) -> str:
+    """The part of a long text that begins with the word in this place."""
+    start = text.rfind(" ", 0, place) + 1
+    return ("…" if start else "") + one_line(text[start:], _SHORT // 2)
+
+
+def _are_short(before: Summary, after: Summary) -> bool:
+    """Whether both texts are the whole value."""
+    return (
+        before.type == after.type
+        and not after.columns
+        and max(len(summary.text) for summary in (before, after)) <= _SHORT
+    )
 
 
 def _parsed(text: str) -> float:

@@ -224,7 +224,7 @@ class _Tables:
                 *([f"{counted(added, 'row')} added"] if added else []),
                 *([f"{counted(removed, 'row')} removed"] if removed else []),
             ]
-            rest = ", the others as they were" if self._common else ""
+            rest = ", the rest unchanged" if self._common else ""
             self._tell(Rank.MEMBER, "shape", " and ".join(told) + rest)
         return set()
 
