@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -85,9 +86,9 @@ def main() -> None:
         times: dict[str, list[float]] = {"fingerprint": [], "summary": [], "difference": []}
         size = getattr(before, "memory_usage", lambda **_: numpy.zeros(1))(deep=False).sum()
         for _ in range(arguments.rounds if size < _LARGE_BYTES * 10 else min(arguments.rounds, 3)):
-            times["fingerprint"].append(_timed(lambda: fingerprint(after, lambda _: None)))
-            times["summary"].append(_timed(lambda: summarize(after)))
-            times["difference"].append(_timed(lambda: difference(before, after)))
+            times["fingerprint"].append(_timed(partial(fingerprint, after, lambda _: None)))
+            times["summary"].append(_timed(partial(summarize, after)))
+            times["difference"].append(_timed(partial(difference, before, after)))
         shown = [s + d for s, d in zip(times["summary"], times["difference"], strict=True)]
         ratio = median(pairwise(shown, times["fingerprint"]))
         rows[name] = {what: median(samples) for what, samples in times.items()} | {"ratio": ratio}
