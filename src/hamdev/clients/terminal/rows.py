@@ -19,7 +19,10 @@ MIN_VALUE_COLUMNS = 26
 
 def row_lines(of_run: list[Row], paper: Paper) -> Iterator[Text]:
     """The most telling nodes, and how many more there are."""
-    rows = most_telling(of_run, MAX_ROWS)
+    results = [row for row in of_run if row.is_final]
+    # Where nothing can have changed, results say enough.
+    has_old = any(not row.is_new for row in of_run)
+    rows = most_telling(of_run if has_old or not results else results, MAX_ROWS)
     if not rows:
         return
     parts = [[(paper.plain(t), style) for t, style in _value(row)] for row in rows]

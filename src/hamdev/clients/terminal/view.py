@@ -178,15 +178,17 @@ class Terminal:
     def _show(self, link: Link) -> None:
         showing = self._showing(link)
         while True:
-            try:
+            item: Batch | None = None
+            with contextlib.suppress(queue.Empty):
                 item = self._inbox.get(timeout=showing.wait_s)
-            except queue.Empty:
-                pass
-            else:
                 if item is None:
                     return
-                showing.take(item)
-            showing.draw_progress()
+            try:
+                if item is not None:
+                    showing.take(item)
+                showing.draw_progress()
+            except Exception as error:  # what comes next is shown all the same
+                link.log.logger.error("this could not be shown", error=repr(error))
 
     def _showing(self, link: Link) -> Showing:
         from hamdev.clients.terminal.showing import Showing  # rich takes its time
