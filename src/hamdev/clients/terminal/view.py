@@ -130,13 +130,13 @@ class Terminal:
         ]
         lines = [
             f"hamdev {__version__} watches {_shortened(link.project)}",
-            f"  pipelines: {', '.join(pipelines) or 'none: name one, or add it to devserver.toml'}",
-            f"  serving: {_shortened(link.socket)} (pid {os.getpid()})",
+            f"pipelines: {', '.join(pipelines) or 'none: name one, or add it to devserver.toml'}",
+            f"serving: {_shortened(link.socket)} (pid {os.getpid()})",
         ]
         if link.page is not None:
-            lines.append(f"  page: {link.page}")
+            lines.append(f"page: {link.page}")
         if self._takes_keys:
-            lines.append("  keys: r rerun, c clean rerun, w page, q quit, ? help")
+            lines.append("keys: r rerun, c clean rerun, w page, q quit, ? help")
         self._say(lines)
 
     def _say(self, lines: list[str]) -> None:
