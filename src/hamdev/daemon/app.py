@@ -88,8 +88,7 @@ async def serve(
             _cache_tidied(project, log.logger),
             view.shown(Link(engine, log, path)) if view else contextlib.nullcontext(),
         ):
-            if not log.is_for_people:
-                log.logger.info("serving", socket=str(path), pid=os.getpid())
+            log.logger.info("serving", socket=str(path), pid=os.getpid())
             await engine.wait_stopped()
             log.logger.info("stopping")
 

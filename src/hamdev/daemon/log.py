@@ -16,6 +16,8 @@ from hamdev.messages import Event, Problem
 # Of one event of output; the log is for people, and writing it takes the daemon's time.
 MAX_OUTPUT_LINES = 20
 MAX_OUTPUT_LINE = 2000
+# Lines about the start, which whoever shows people what happens begins with.
+_START = {"serving", "live page"}
 
 
 class DaemonLog:
@@ -45,7 +47,7 @@ class DaemonLog:
         self.logger: Any = structlog.wrap_logger(
             structlog.PrintLogger(file or sys.stderr),
             processors=[
-                self._drop_below_level,
+                self._drop_unwanted,
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
                 self._render,
@@ -64,10 +66,12 @@ class DaemonLog:
             else structlog.dev.ConsoleRenderer(colors=_takes_colours(), pad_event_to=20)
         )
 
-    def _drop_below_level(
+    def _drop_unwanted(
         self, logger: Any, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
         if logging.getLevelNamesMapping()[method.upper()] < self.level:
+            raise structlog.DropEvent
+        if self.is_for_people and event.get("event") in _START:
             raise structlog.DropEvent
         return event
 
@@ -138,7 +142,7 @@ class DaemonLog:
 
     @property
     def is_for_people(self) -> bool:
-        """Whether somebody else shows people what runs do, so lines about that are left out."""
+        """Whether somebody else shows people what happens, so lines about that are left out."""
         return self._is_viewed and self.format == "console" and self.level > logging.DEBUG
 
     def _is_shown(self, event: Event) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 
@@ -18,6 +19,7 @@ from hamdev.clients.terminal.paper import Paper
 from hamdev.messages import (
     Because,
     Cause,
+    Change,
     Diff,
     Event,
     NodeStatus,
@@ -178,6 +180,22 @@ def test_at_forty_columns() -> None:
 
 def test_at_two_hundred_columns_nothing_stands_further_apart() -> None:
     assert lines_of(an_edit(), 200) == lines_of(an_edit(), 80)
+
+
+def test_as_many_changes_as_there_is_room_for() -> None:
+    texts = [f"mean of column_{n} 12.3 → 11.9" for n in range(8)]
+    diff = Diff(text=", ".join(texts), changes=[Change(kind="statistic", text=t) for t in texts])
+
+    def shown(width: int, diff: Diff = diff) -> str:
+        story = Story().start(step("clean", CHANGED))
+        story.of_run("node.finished", node="clean", ms=1.0, summary=TABLE, changed=True, diff=diff)
+        lines = lines_of(story.end(ran=1), width)
+        return " ".join(" ".join(lines[2:-1]).replace("1.0 ms", "").split())
+
+    assert shown(400) == f"clean DataFrame 998 × 4: {', '.join(texts)}"
+    assert shown(80) == f"clean DataFrame 998 × 4: {', '.join(texts[:3])}, …"
+    sampled = msgspec.structs.replace(diff, sampled=100_000)
+    assert shown(80, sampled).endswith(f"{texts[1]}, … (in a sample of 100,000)")
 
 
 def test_characters_that_the_terminal_lacks() -> None:

@@ -61,7 +61,7 @@ def test_a_save_shows_which_line_changed_which_value(dry: ProjectOnDisk, watchin
     with watching() as shown:
         assert "hamdev" in shown.lines[0]
         assert f"watches {dry.root}"[:40] in shown.text.replace("\n", "")
-        assert "  keys: r rerun, c clean rerun, w page, q quit, ? help" in shown.lines
+        assert "keys: r rerun, c clean rerun, w page, q quit, ? help" in shown.lines
         save(dry, DRY.replace("mm >= 1", "mm > 1"))
         shown.wait_for(r"2 ran, 1 reused")
         lines = shown.lines

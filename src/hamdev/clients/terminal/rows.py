@@ -10,19 +10,23 @@ from rich.text import Text
 from hamdev.clients.terminal.blocks import Row, most_telling
 from hamdev.clients.terminal.paper import Paper
 from hamdev.clients.terminal.times import duration
-from hamdev.messages import Summary
+from hamdev.messages import Diff, Summary
 
 MAX_ROWS = 12
+# Of a value with its difference.
+MAX_LINES = 2
 # What does not fit beside a node's name in less than this goes below it.
 MIN_VALUE_COLUMNS = 26
 
 
 def row_lines(of_run: list[Row], paper: Paper) -> Iterator[Text]:
     """The most telling nodes, and how many more there are."""
-    rows = most_telling(of_run, MAX_ROWS)
+    results = [row for row in of_run if row.is_final]
+    # Where nothing can have changed, results say enough.
+    has_old = any(not row.is_new for row in of_run)
+    rows = most_telling(of_run if has_old or not results else results, MAX_ROWS)
     if not rows:
         return
-    parts = [[(paper.plain(t), style) for t, style in _value(row)] for row in rows]
     names = [paper.plain(row.node) for row in rows]
     times = [duration(row.ms) if row.action == "ran" else "earlier" for row in rows]
     name_columns = min(max(map(cell_len, names)), max(paper.width * 2 // 5, 12))
@@ -32,10 +36,11 @@ def row_lines(of_run: list[Row], paper: Paper) -> Iterator[Text]:
     if is_narrow:
         name_columns = paper.width - time_columns - 6
         room = paper.width - 6
+    parts = [_value(row, room, paper) for row in rows]
     value_columns = min(room, max(cell_len(" ".join(t for t, _ in value)) for value in parts))
     for row, name, value, took in zip(rows, names, parts, times, strict=True):
         line = Text("    ") + Text(paper.cut(name, name_columns), "bold" if row.is_final else "")
-        lines = _styled(value, room, paper, 1 if row.is_new else 2)
+        lines = _styled(value, room, paper, 1 if row.is_new else MAX_LINES)
         if is_narrow:
             joined = " ".join(text for text, _ in value)
             free = name_columns - 2 - cell_len(name) - cell_len(joined)
@@ -56,17 +61,29 @@ def row_lines(of_run: list[Row], paper: Paper) -> Iterator[Text]:
         yield Text(paper.plain(f"    … and {more} more (hamdev status)"), "dim")
 
 
-def _value(row: Row) -> list[tuple[str, str]]:
+def _value(row: Row, room: int, paper: Paper) -> list[tuple[str, str]]:
     """A value and how it differs, in parts with their styles."""
     if row.diff is not None and row.diff.text:
-        if _is_single(row.summary):
-            return [(row.diff.text, "yellow")]
-        return [(f"{_what(row.summary)}:", ""), (row.diff.text, "yellow")]
-    value = value_text(row.summary)
+        lead = "" if _is_single(row.summary) else paper.plain(f"{_what(row.summary)}:")
+        change = (_fitting(row.diff, lead, room, paper), "yellow")
+        return [(lead, ""), change] if lead else [change]
+    value = paper.plain(value_text(row.summary))
     if row.is_new:
         return [(value, "")]
     # The difference may lie in what neither texts nor shapes show.
     return [(value, "" if row.changed else "dim"), (f"({_same(row)})", "dim")]
+
+
+def _fitting(diff: Diff, lead: str, room: int, paper: Paper) -> str:
+    """As many changes as there is room for in `MAX_LINES`, after `lead`; at least one."""
+    texts = [change.text for change in diff.changes]
+    sample = f" (in a sample of {diff.sampled:,})" if diff.sampled is not None else ""
+    candidates = [diff.text, *(", ".join([*texts[:n], "…"]) for n in range(len(texts) - 1, 0, -1))]
+    shown = [paper.plain(text + sample) for text in candidates]
+    for text in shown:
+        if len(paper.wrapped(f"{lead} {text}".lstrip(), room, MAX_LINES + 1)) <= MAX_LINES:
+            return text
+    return shown[-1]
 
 
 def _same(row: Row) -> str:

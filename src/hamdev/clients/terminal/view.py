@@ -130,13 +130,13 @@ class Terminal:
         ]
         lines = [
             f"hamdev {__version__} watches {_shortened(link.project)}",
-            f"  pipelines: {', '.join(pipelines) or 'none: name one, or add it to devserver.toml'}",
-            f"  serving: {_shortened(link.socket)} (pid {os.getpid()})",
+            f"pipelines: {', '.join(pipelines) or 'none: name one, or add it to devserver.toml'}",
+            f"serving: {_shortened(link.socket)} (pid {os.getpid()})",
         ]
         if link.page is not None:
-            lines.append(f"  page: {link.page}")
+            lines.append(f"page: {link.page}")
         if self._takes_keys:
-            lines.append("  keys: r rerun, c clean rerun, w page, q quit, ? help")
+            lines.append("keys: r rerun, c clean rerun, w page, q quit, ? help")
         self._say(lines)
 
     def _say(self, lines: list[str]) -> None:
@@ -178,15 +178,17 @@ class Terminal:
     def _show(self, link: Link) -> None:
         showing = self._showing(link)
         while True:
-            try:
+            item: Batch | None = None
+            with contextlib.suppress(queue.Empty):
                 item = self._inbox.get(timeout=showing.wait_s)
-            except queue.Empty:
-                pass
-            else:
                 if item is None:
                     return
-                showing.take(item)
-            showing.draw_progress()
+            try:
+                if item is not None:
+                    showing.take(item)
+                showing.draw_progress()
+            except Exception as error:  # what comes next is shown all the same
+                link.log.logger.error("this could not be shown", error=repr(error))
 
     def _showing(self, link: Link) -> Showing:
         from hamdev.clients.terminal.showing import Showing  # rich takes its time
