@@ -110,7 +110,8 @@ def _of_table(table: Table, kind: str) -> Summary:
     columns = [table.names[number] for number in numbers]
     types = [table.type_of(number) for number in numbers]
     heads = table.head(MAX_ROWS, width)
-    rows = sampled_rows(table.rows, len(columns))
+    costly = sum(map(table.is_costly, numbers))
+    rows = sampled_rows(table.rows, len(columns), costly)
     found = [table.cells(number, rows) for number in numbers] if _numpy_is_loaded() else []
     if table.has_index:
         columns.insert(0, table.index_name)
