@@ -129,7 +129,12 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def running(
-    name: str, command: Sequence[str], cwd: Path, log: Path, capture: bool = False
+    name: str,
+    command: Sequence[str],
+    cwd: Path,
+    log: Path,
+    capture: bool = False,
+    terminal: int | None = None,
 ) -> Iterator[Child]:
     """A process that is ended with its whole group when the block is left, however it is left.
 
@@ -139,6 +144,7 @@ def running(
         cwd: its current folder.
         log: gets its stderr, and its stdout unless that is captured.
         capture: whether `Child.process.stdout` is a pipe.
+        terminal: descriptor of a terminal that all three standard streams are, instead.
 
     Raises:
         Refusal: the command cannot be started.
@@ -149,9 +155,9 @@ def running(
                 command,
                 cwd=cwd,
                 env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if capture else output,
-                stderr=output,
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
+                stdout=subprocess.PIPE if capture else output if terminal is None else terminal,
+                stderr=output if terminal is None else terminal,
                 bufsize=0,
                 start_new_session=True,
             )

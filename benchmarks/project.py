@@ -83,7 +83,7 @@ for name, value in results.items():
 
 _DEVSERVER_TOML = """\
 [server]
-web = false
+web = {web}
 
 [pipelines.report]
 with = ["orders"]
@@ -95,18 +95,20 @@ class MeasuredProject:
 
     Args:
         root: the folder; it is created.
+        has_page: whether its daemon serves the live page.
 
     Attributes:
         step: how many changes have been made.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, has_page: bool = False) -> None:
         self.root = root
         self.step = 0
         (root / "pipelines").mkdir(parents=True)
         (root / "pipelines" / "orders.py").write_text(_ORDERS_PY, encoding="utf-8")
         (root / "run.py").write_text(_RUN_PY, encoding="utf-8")
-        (root / "devserver.toml").write_text(_DEVSERVER_TOML, encoding="utf-8")
+        settings = _DEVSERVER_TOML.format(web=str(has_page).lower())
+        (root / "devserver.toml").write_text(settings, encoding="utf-8")
         self._net_revenue = _write_orders(root / "orders.csv")
         self._write()
 

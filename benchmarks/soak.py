@@ -292,17 +292,26 @@ class Soak:
         subscriber = self._fresh_subscriber()
         if "cancel" in self._told:
             subscriber.call("rerun", {}, _LIMIT_S)  # what is cancelled waits for a cause
-        status = subscriber.call("sync", {"timeout": _LIMIT_S}, _LIMIT_S + 5)
-        for name, pipeline in status["pipelines"].items():
-            if pipeline["state"] != "idle" or pipeline["problems"]:
-                raise Refusal(
-                    f"{name} is {pipeline['state']}: {pipeline['problems']}{self._tell()}"
-                )
+        deadline = Deadline(_LIMIT_S, "a spare")
+        while wrong := self._wrong(subscriber.call("sync", {"timeout": _LIMIT_S}, _LIMIT_S + 5)):
+            if not all(_says_that_a_spare_is_lost(problem) for problem in wrong):
+                raise Refusal(f"{wrong}{self._tell()}")
+            # Two spares in a row were killed; that is told until there is one.
+            subscriber.next_event(deadline, "worker.ready")
         for node, value in expected.items():
             params = {"node": node, "format": "json"}
             found = subscriber.call("result", params, _LIMIT_S)["value"]
             if found != value:
                 raise Refusal(f"{node} is {found}, not {value}{self._tell()}")
+
+    def _wrong(self, status: dict[str, Any]) -> list[Any]:
+        """What is not as it should be: states of pipelines, and problems."""
+        found: list[Any] = []
+        for name, pipeline in status["pipelines"].items():
+            if pipeline["state"] != "idle":
+                found.append(f"{name} is {pipeline['state']}")
+            found += pipeline["problems"]
+        return found
 
     def _fresh_subscriber(self) -> Subscriber:
         """One whose connection is sound; the round may have spoilt the former one's."""
@@ -318,6 +327,10 @@ class Soak:
 
     def _tell(self) -> str:
         return f" after: {', '.join(self._told)}"
+
+
+def _says_that_a_spare_is_lost(problem: Any) -> bool:
+    return isinstance(problem, dict) and "a worker could not start" in problem["message"]
 
 
 # What a node may do without costing its worker.

@@ -11,6 +11,8 @@ from hamdev.messages import (
     Because,
     Cause,
     Event,
+    Graph,
+    GraphNode,
     NodeStatus,
     PipelineStatus,
     PlanStep,
@@ -92,3 +94,58 @@ def test_what_a_node_prints() -> None:
     line = event_line(Event(type="output", revision=1, stream="stdout", text="\x00" * 1_000_000))
     assert len(line) <= MAX_LINE
     assert json.loads(line)["params"]["text"].startswith("\x00" * 10_000)
+
+
+def _graph(count: int, name: str, doc: str) -> Graph:
+    nodes = [
+        GraphNode(
+            name=name.format(n),
+            type="dict[str, pd.DataFrame]",
+            kind="function",
+            module="pipelines.of_many_nodes",
+            file="/home/somebody/projects/of_many_nodes/pipelines/of_many_nodes.py",
+            line=n,
+            doc=doc,
+            tags={"owner": "somebody"},
+        )
+        for n in range(count)
+    ]
+    edges = [
+        (name.format(n * part // 3), name.format(n)) for n in range(1, count) for part in (1, 2)
+    ]
+    return Graph(pipeline="p", revision=3, run=4, nodes=nodes, edges=edges)
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "doc"),
+    [
+        (50, "n{}", "x" * 2000),
+        (1000, "a_node_with_a_rather_long_name_{}", "\x01" * 2000),
+        (5000, "node_{}", "x" * 2000),
+        (5000, "a_node_with_a_rather_long_name_{}", "x" * 2000),
+        (5000, "ein_größerer_name_als_man_glaubt_ä{}", "First line.\n\nMore." * 50),
+    ],
+)
+def test_a_graph(count: int, name: str, doc: str) -> None:
+    graph = _graph(count, name, doc)
+    line = result_line(1, graph)
+    assert len(line) <= MAX_LINE
+    shown = json.loads(line)["result"]
+    names = [node["name"] for node in shown["nodes"]]
+    assert names == [node.name for node in graph.nodes]
+    assert {(node["type"], node["kind"]) for node in shown["nodes"]} == {
+        ("dict[str, pd.DataFrame]", "function")
+    }
+    edges = [
+        tuple(end if isinstance(end, str) else names[end] for end in edge)
+        for edge in shown["edges"]
+    ]
+    assert edges == graph.edges
+    assert (shown["pipeline"], shown["revision"], shown["run"]) == ("p", 3, 4)
+    if count == 50:
+        assert shown["nodes"][7]["doc"] == doc
+        assert shown["edges"][0] == ["n0", "n1"]
+    if count == 1000:
+        # Docs are the first to go.
+        assert shown["nodes"][7]["doc"] == "\x01" * 120 + "…"
+        assert shown["nodes"][7]["file"] == graph.nodes[7].file

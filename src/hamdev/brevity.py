@@ -1,8 +1,8 @@
 """Messages that are too long for a line of the protocol, with less in them.
 
 A status of 1,000 nodes with summaries of 4 KiB each is 4 MiB, and a line has at most 1 MiB. What
-is left out is what `result` and `why` give one by one: rows, texts, reasons and tracebacks. No
-node, no problem and no event is left out.
+is left out is what `result`, `why` and `source` give one by one: rows, texts, reasons, tracebacks,
+docs and places. No node, no edge, no problem and no event is left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from hamdev.messages import Diff, Event, NodeStatus, PlanStep, Problem, Summary
+from hamdev.messages import (
+    Diff,
+    Event,
+    Graph,
+    GraphNode,
+    NodeStatus,
+    PlanStep,
+    Problem,
+    Summary,
+)
 
 LEVELS = (1, 2, 3)
 _CUT = "…"
@@ -22,6 +31,7 @@ _TRACEBACK = {1: 2000, 2: 0, 3: 0}
 _MESSAGE = {1: 2000, 2: 400, 3: 100}
 _OUTPUT = {1: 400_000, 2: 100_000, 3: 10_000}
 _COLUMNS = {1: 12, 2: 0, 3: 0}
+_DOC = 120
 
 
 def shortened(value: Any, level: int) -> Any:
@@ -51,6 +61,8 @@ def shortened(value: Any, level: int) -> Any:
         case PlanStep():
             because = value.because[: 0 if level == 3 and value.action == "reuse" else 1]
             return msgspec.structs.replace(value, because=because)
+        case Graph():
+            return _short_graph(value, level)
         case NodeStatus() if level == 3:
             return msgspec.structs.replace(
                 value,
@@ -66,6 +78,28 @@ def shortened(value: Any, level: int) -> Any:
                 changes["text"] = _cut(value.text, _OUTPUT[level])
             return msgspec.structs.replace(value, **changes)
     return value
+
+
+def _short_graph(graph: Graph, level: int) -> Graph:
+    """`graph` with edges between positions, which tell the same, and with less of each node."""
+    positions = {node.name: number for number, node in enumerate(graph.nodes)}
+    edges = [
+        (positions[a], positions[b])
+        for a, b in graph.edges
+        if isinstance(a, str) and isinstance(b, str)
+    ]
+    nodes = [_short_node(node, level) for node in graph.nodes]
+    return msgspec.structs.replace(graph, nodes=nodes, edges=edges)
+
+
+def _short_node(node: GraphNode, level: int) -> GraphNode:
+    if level == 1:
+        doc = node.doc.partition("\n")[0] if isinstance(node.doc, str) else UNSET
+        return msgspec.structs.replace(node, doc=_cut(doc, _DOC) if isinstance(doc, str) else doc)
+    left_out = {"doc": UNSET, "tags": UNSET}
+    if level == 3:
+        left_out |= {"module": UNSET, "file": UNSET, "line": UNSET}
+    return msgspec.structs.replace(node, **left_out)
 
 
 def _cut(text: str, length: int) -> str:

@@ -18,6 +18,7 @@ NodeState = Literal["stale", "queued", "running", "fresh", "failed", "blocked"]
 PipelineState = Literal["starting", "idle", "running", "failed"]
 Outcome = Literal["ok", "failed", "cancelled", "superseded"]
 Action = Literal["ran", "reused"]
+NodeKind = Literal["function", "input", "config"]
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -141,6 +142,47 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     seq: int
     pipelines: dict[str, PipelineStatus]
+
+
+class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of a composed DAG; in a very long line the last fields are left out.
+
+    Attributes:
+        type: as people write it, such as `pd.DataFrame` or `dict[str, int]`.
+        kind: `input` and `config` are values from outside, which have no function.
+        module: in which the node's function is defined.
+        file: absolute path.
+        line: 1-based, where the function begins, its decorators included.
+        doc: what the function's docstring says.
+        tags: those that `@tag` or Hamilton itself has set.
+    """
+
+    name: str
+    type: str
+    kind: NodeKind
+    module: str | UnsetType | None = None
+    file: str | UnsetType | None = None
+    line: int | UnsetType | None = None
+    doc: str | UnsetType = ""
+    tags: dict[str, str | list[str]] | UnsetType = {}
+
+
+class Graph(msgspec.Struct, frozen=True, kw_only=True):
+    """A pipeline's DAG as it was last composed.
+
+    Attributes:
+        revision: of the composition; older than the pipeline's while its modules do not load.
+        run: which composed it.
+        nodes: dependencies first.
+        edges: (from, to): names, from a dependency to what depends on it; in a very long line,
+            positions in `nodes`.
+    """
+
+    pipeline: str
+    revision: int
+    run: int
+    nodes: list[GraphNode]
+    edges: list[tuple[str, str]] | list[tuple[int, int]]
 
 
 class Because(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -272,12 +314,37 @@ class Anticipate(_Tagged, frozen=True, kw_only=True):
 class Fetch(_Tagged, frozen=True, kw_only=True):
     """Give a node's value in a format; over `inline_bytes` as a file in `folder`."""
 
-    request: int
+    request: int = 0
     pipeline: str
     node: str
     format: str
     folder: str
     inline_bytes: int
+
+
+class Describe(_Tagged, frozen=True, kw_only=True):
+    """Describe the DAG of a pipeline as it was last composed."""
+
+    request: int = 0
+    pipeline: str
+
+
+class ReadSource(_Tagged, frozen=True, kw_only=True):
+    """Give the text of a node's function as it was loaded."""
+
+    request: int = 0
+    pipeline: str
+    node: str
+
+
+class ReadRows(_Tagged, frozen=True, kw_only=True):
+    """Give some rows of a node's value."""
+
+    request: int = 0
+    pipeline: str
+    node: str
+    offset: int
+    limit: int
 
 
 class Limit(_Tagged, frozen=True, kw_only=True):
@@ -288,7 +355,8 @@ class Limit(_Tagged, frozen=True, kw_only=True):
     disk_max_bytes: int
 
 
-Command = Run | Cancel | Preload | Anticipate | Fetch | Limit
+Question = Fetch | ReadRows | Describe | ReadSource
+Command = Run | Cancel | Preload | Anticipate | Question | Limit
 
 
 # -- worker → daemon -----------------------------------------------------------------------------
@@ -475,6 +543,62 @@ class Fetched(_Tagged, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class RowsRead(_Tagged, frozen=True, kw_only=True):
+    """The answer to `ReadRows`.
+
+    Attributes:
+        total: how many rows the value has.
+        columns: of a pandas value, the first one is its index.
+        columns_total: how many there are, if not all of them are given.
+        missing, formats, error: as in `Fetched`.
+    """
+
+    request: int
+    revision: int | None = None
+    run: int | None = None
+    total: int = 0
+    columns: list[str] = []
+    columns_total: int = 0
+    types: list[str] = []
+    rows: list[list[str]] = []
+    missing: bool = False
+    formats: list[str] | None = None
+    error: str | None = None
+
+
+class Described(_Tagged, frozen=True, kw_only=True):
+    """The answer to `Describe`; `run` is the one that composed the DAG, None if there is none."""
+
+    request: int
+    pipeline: str
+    run: int | None = None
+    nodes: list[GraphNode] = []
+    edges: list[tuple[str, str]] = []
+    error: str | None = None
+
+
+class SourceRead(_Tagged, frozen=True, kw_only=True):
+    """The answer to `ReadSource`.
+
+    Attributes:
+        run: which composed the DAG, None if there is none.
+        nearest: set if the DAG has no such node: those that may have been meant.
+        text: with the decorators; None if there is none to be had: `error` says why.
+        cut: it is longer than what is given.
+    """
+
+    request: int
+    run: int | None = None
+    nearest: list[str] | None = None
+    module: str | None = None
+    file: str | None = None
+    line: int | None = None
+    text: str | None = None
+    cut: bool = False
+    error: str | None = None
+
+
+Answer = Fetched | RowsRead | Described | SourceRead
 Report = (
     Ready
     | Loaded
@@ -488,5 +612,5 @@ Report = (
     | Spoilt
     | Tidied
     | RunEnded
-    | Fetched
+    | Answer
 )

@@ -980,3 +980,42 @@ def test_a_save_counts_though_the_first_run_was_dropped_before_anything_was_load
     assert dev.session.current_run is None
     dev.handle(ContentsSeen({"/p/a.py": "A2"}))
     assert dev.session.current_run is not None
+
+
+# -- which revision a composed DAG is of ---------------------------------------------------------
+
+
+def test_a_dag_is_of_the_revision_of_what_was_loaded_for_it(dev):
+    dev.served(a="A", b="B")
+    assert dev.session.composed("a") == {1: 1}
+    dev.seen(a="A2")
+    assert dev.session.composed("a") == {1: 1}
+    dev.loaded(2, a="A2", b="B2")  # newer than what was seen
+    dev.planned(2, "n")
+    assert dev.session.composed("a") == {1: 1, 2: 3}
+    dev.loaded(2, c="read by a node")
+    dev.loaded(2, b="B2")
+    assert dev.session.composed("a") == {1: 1, 2: 3}
+    dev.ended(2)
+    dev.seen(a="broken")
+    dev.loaded(3, a="broken")
+    dev.ended(3, "failed", load_problems=[problem(kind="syntax")])
+    assert dev.session.composed("a") == {1: 1, 2: 3}
+    assert dev.session.composed("no such pipeline") == {}
+
+
+def test_a_superseded_run_has_composed_its_dag_all_the_same(dev):
+    dev.served()
+    dev.seen(a="B")
+    dev.loaded(2, a="B")
+    dev.seen(a="C")
+    dev.planned(2, "n")
+    assert dev.session.composed("a") == {1: 1, 2: 2}
+
+
+def test_only_the_latest_dags_are_remembered(dev):
+    dev.served()
+    for number in range(2, 12):
+        dev.seen(a=f"A{number}")
+        dev.whole_run(number, a=f"A{number}")
+    assert dev.session.composed("a") == {number: number for number in range(8, 12)}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from real_daemon import LIMIT_S, Daemon, eventually, running, runtime_folder
 
@@ -138,6 +142,47 @@ def test_what_user_code_started_ends_with_a_daemon_that_is_killed(root: Path) ->
         finally:
             for process in daemon.processes():
                 process.kill()
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+def test_a_worker_that_is_stopped_as_soon_as_it_exists_ends_with_a_killed_daemon(
+    root: Path,
+) -> None:
+    for _ in range(10):
+        with running(root) as daemon:
+            stopped = stop_the_next_worker(daemon)
+            is_guarded = any(
+                p.pid != stopped and group_of(p) == stopped for p in daemon.processes()
+            )
+            daemon.process.kill()
+            daemon.process.wait(LIMIT_S)
+            eventually(lambda: not daemon.processes(), "the end of all processes")
+        if not is_guarded:
+            return
+    pytest.fail("each worker had its guard before it could be stopped")
+
+
+def stop_the_next_worker(daemon: Daemon) -> int:
+    """Stop a worker when its program has just been started, before it has come to anything."""
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        for pid in map(int, children.read_text().split()):
+            try:
+                arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if arguments[0] == sys.executable.encode() and b"hamdev.worker" in arguments:
+                os.kill(pid, signal.SIGSTOP)
+                return pid
+    raise AssertionError("no worker was started")
+
+
+def group_of(process: psutil.Process) -> int:
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return 0
 
 
 def test_user_code_may_wait_for_all_its_children(daemon: Daemon) -> None:

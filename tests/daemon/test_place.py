@@ -90,7 +90,9 @@ def test_a_deleted_runtime_folder_is_made_again(root: Path) -> None:
     with runtime_folder() as parent:
         runtime = parent / "deep" / "hamdev"
         runtime.mkdir(parents=True, mode=0o700)
-        daemon = Daemon(root, runtime)
+        # Libraries make the cache folder as they like, with all that is above it.
+        cache = {"XDG_CACHE_HOME": str(parent / "cache")}
+        daemon = Daemon(root, runtime, environment=cache)
         try:
             daemon.sync()
             shutil.move(daemon.log, parent / "log")

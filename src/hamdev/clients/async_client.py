@@ -212,6 +212,16 @@ class AsyncClient:
         """As `Client.graph`."""
         return await self._connection.ask(protocol.graph(pipeline))
 
+    async def source(self, node: str, pipeline: str | None = None) -> dict[str, Any]:
+        """As `Client.source`."""
+        return await self._connection.ask(protocol.source(node, pipeline))
+
+    async def rows(
+        self, node: str, pipeline: str | None = None, *, offset: int = 0, limit: int = 100
+    ) -> dict[str, Any]:
+        """As `Client.rows`."""
+        return await self._connection.ask(protocol.rows(node, pipeline, offset, limit))
+
     async def why(self, node: str, pipeline: str | None = None) -> dict[str, Any]:
         """As `Client.why`."""
         return await self._connection.ask(protocol.why(node, pipeline))

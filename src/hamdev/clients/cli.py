@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 import hamdev
-from hamdev.clients.commands import control, running, showing
+from hamdev.clients.commands import control, drawing, running, showing
 from hamdev.errors import (
     DaemonError,
     DaemonRunningError,
@@ -72,7 +72,7 @@ for _command in (
     showing.sync,
     showing.events,
     showing.why,
-    # showing.graph belongs here
+    drawing.graph,
     control.rerun,
     control.cancel,
     control.stop,

@@ -240,8 +240,50 @@ class Client:
         return events
 
     def graph(self, pipeline: str | None = None) -> dict[str, Any]:
-        """The DAG: `nodes` and `edges`."""
+        """The DAG as it was last composed: `revision`, `nodes` and `edges`.
+
+        Each node is a dict with `name`, `type`, `kind` ("function", "input" or "config"), `module`,
+        `file`, `line`, `doc` and `tags`, dependencies first; of thousands of nodes, the last of
+        these are left out. Each edge is `[from, to]`, from a dependency to what depends on it.
+        While the modules do not load, `revision` is that of when they last did.
+
+        Args:
+            pipeline: the pipeline; needed only if several are served.
+
+        Raises:
+            DaemonError: code 1: there is no such pipeline; 2: none was composed yet.
+        """
         return self._connection.ask(protocol.graph(pipeline))
+
+    def source(self, node: str, pipeline: str | None = None) -> dict[str, Any]:
+        """A node's function as it was loaded: `text`, decorators included, `file` and `line`.
+
+        Raises:
+            DaemonError: code 1: there is no such node (`data["nearest"]`); 2: no DAG was composed
+                yet; 3: the node has no function, since it is an input.
+        """
+        return self._connection.ask(protocol.source(node, pipeline))
+
+    def rows(
+        self, node: str, pipeline: str | None = None, *, offset: int = 0, limit: int = 100
+    ) -> dict[str, Any]:
+        """Some rows of a table or list, as texts, without fetching the whole of it.
+
+        Args:
+            node: its name.
+            pipeline: the pipeline; by default the one that has such a node.
+            offset: the first row, from 0.
+            limit: how many rows at most; up to 1,000, fewer if they are long.
+
+        Returns:
+            `total` (how many rows there are), `columns`, `types`, `rows` (a list of texts for each
+            row), `columns_total` (only the first 200 are given), `revision` and `run`. The first
+            column of a pandas value is its index.
+
+        Raises:
+            DaemonError: as `result`; code 3: the value has no rows.
+        """
+        return self._connection.ask(protocol.rows(node, pipeline, offset, limit))
 
     def why(self, node: str, pipeline: str | None = None) -> dict[str, Any]:
         """Why a node ran or was reused in the last run."""

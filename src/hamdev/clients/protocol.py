@@ -151,7 +151,25 @@ def result(node: str, pipeline: str | None, format: str, read: Callable[[Any], T
 
 def graph(pipeline: str | None) -> Call[dict[str, Any]]:
     """The DAG."""
-    return Call("graph", {"pipeline": pipeline}, _as_it_is)
+    return Call("graph", {"pipeline": pipeline}, _with_named_edges)
+
+
+def _with_named_edges(answer: dict[str, Any]) -> dict[str, Any]:
+    """A graph's edges as names; in very long lines they are positions of nodes."""
+    names = [node["name"] for node in answer["nodes"]]
+    edges = [[end if isinstance(end, str) else names[end] for end in e] for e in answer["edges"]]
+    return {**answer, "edges": edges}
+
+
+def source(node: str, pipeline: str | None) -> Call[dict[str, Any]]:
+    """The text of a node's function."""
+    return Call("source", {"node": node, "pipeline": pipeline}, _as_it_is)
+
+
+def rows(node: str, pipeline: str | None, offset: int, limit: int) -> Call[dict[str, Any]]:
+    """Some rows of a node's value."""
+    params = {"node": node, "pipeline": pipeline, "offset": offset, "limit": limit}
+    return Call("rows", params, _as_it_is)
 
 
 def why(node: str, pipeline: str | None) -> Call[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-_COLOURS = {
+COLOURS = {
     "fresh": "green",
     "idle": "green",
     "running": "cyan",
@@ -105,7 +105,7 @@ def printable_lines(text: str) -> list[str]:
 
 
 def _state(state: str, columns: int = 0) -> str:
-    return click.style(f"{state:<{columns}}", fg=_COLOURS.get(state))
+    return click.style(f"{state:<{columns}}", fg=COLOURS.get(state))
 
 
 def _duration(ms: float) -> str:

@@ -60,6 +60,7 @@ from hamdev.messages import (
     Anticipate,
     Cancel,
     Cause,
+    Described,
     Event,
     Fetched,
     Interrupted,
@@ -80,8 +81,10 @@ from hamdev.messages import (
     ProblemKind,
     Ready,
     Report,
+    RowsRead,
     Run,
     RunEnded,
+    SourceRead,
     Spoilt,
     Tidied,
 )
@@ -119,6 +122,8 @@ MAX_REPEATS = 3
 # So often in a row, a load may be put off because a file is being written. Code that writes its own
 # modules while it is loaded would do so for ever.
 MAX_POSTPONED = 3
+# A worker that is asked for a DAG may answer with the one before the latest.
+MAX_COMPOSED = 4
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 Ending = Literal["superseded", "cancelled", "timeout"]
@@ -153,6 +158,7 @@ class _Pipeline:
         plan: what happened to each node in the latest run, and because of what.
         unsettled: files that it waits for: they may be half written.
         postponed: how often in a row it did so.
+        composed: the latest runs that composed its DAG → the revision that this DAG is of.
     """
 
     spec: PipelineSpec
@@ -166,6 +172,7 @@ class _Pipeline:
     plan: dict[str, PlanStep] = field(default_factory=dict)
     unsettled: frozenset[str] = frozenset()
     postponed: int = 0
+    composed: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -267,6 +274,10 @@ class Session:
     def why(self, pipeline: str, node: str) -> PlanStep | None:
         """What happened to a node in the latest run, and because of what."""
         return self._pipelines[pipeline].plan.get(node)
+
+    def composed(self, pipeline: str) -> dict[int, int]:
+        """The latest runs that composed this pipeline's DAG → the revision it is of, in order."""
+        return self._pipelines[pipeline].composed if pipeline in self._pipelines else {}
 
     @property
     def single_running_node(self) -> str | None:
@@ -539,7 +550,7 @@ class Session:
             self._ready(worker)
         elif isinstance(report, Output):
             self._output(worker, report)
-        elif isinstance(report, Fetched):
+        elif isinstance(report, Fetched | RowsRead | Described | SourceRead):
             pass  # the server asked for it
         elif isinstance(report, Spoilt):
             self._spoilt(worker, report)
@@ -575,6 +586,8 @@ class Session:
         match report:
             case Planned():
                 current.places = report.nodes
+                if pipeline is not None:
+                    _note_composed(pipeline, current)
                 self._announce(current, report.plan)
             case NodeStarted(node=node):
                 current.running.append(node)
@@ -617,6 +630,8 @@ class Session:
         if not current.outdated:
             current.revision = self.revision
             pipeline.view.date(self.revision)
+            if current.run in pipeline.composed:
+                _note_composed(pipeline, current)
         third_party = sorted({*self._third_party, *report.third_party})
         if third_party != self._third_party:
             self._third_party = third_party
@@ -634,6 +649,7 @@ class Session:
 
     def _planned(self, current: _Current, pipeline: _Pipeline, report: Planned) -> None:
         current.places = report.nodes
+        _note_composed(pipeline, current)
         if current.loaded:
             pipeline.files = frozenset(current.loaded)
             self._watch()
@@ -898,6 +914,12 @@ def _start_delay(useless_workers: int) -> float:
     if useless_workers < 2:
         return 0.0
     return min(0.25 * 2.0 ** min(useless_workers - 1, 16), MAX_START_DELAY_S)
+
+
+def _note_composed(pipeline: _Pipeline, current: _Current) -> None:
+    pipeline.composed[current.run] = current.revision
+    if len(pipeline.composed) > MAX_COMPOSED:
+        del pipeline.composed[next(iter(pipeline.composed))]
 
 
 def _all_of(first: frozenset[str] | None, second: frozenset[str] | None) -> frozenset[str] | None:

@@ -42,21 +42,29 @@ from hamdev.core.session import (
     WorkerLost,
     WorkerSaid,
 )
+from hamdev.daemon.graphs import Graphs
 from hamdev.daemon.hub import Hub
 from hamdev.daemon.log import DaemonLog
+from hamdev.daemon.questions import Questions
 from hamdev.daemon.watcher import Watcher
 from hamdev.daemon.workers import Workers
 from hamdev.errors import SettingsError
 from hamdev.messages import (
     Cause,
+    Described,
     Event,
     Fetch,
     Fetched,
+    Graph,
     Output,
     PipelineSpec,
     Problem,
+    ReadRows,
+    ReadSource,
     Ready,
+    RowsRead,
     Run,
+    SourceRead,
     Status,
 )
 from hamdev.paths import SETTINGS_NAME
@@ -111,8 +119,8 @@ class Engine:
         self._moved = anyio.Event()
         self._looks = 0
         self._stopped = anyio.Event()
-        self._fetches: dict[int, _Fetching] = {}
-        self._next_fetch = 1
+        self._questions = Questions(self._workers.tell)
+        self._graphs = Graphs(self.session, self._questions)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -148,26 +156,30 @@ class Engine:
 
     async def fetch(self, pipeline: str, node: str, format: str) -> Fetched | None:
         """A node's value from the worker that holds it; None if there is no such worker."""
-        worker = self.session.worker
-        if worker is None:
-            return None
-        number, self._next_fetch = self._next_fetch, self._next_fetch + 1
-        fetching = self._fetches[number] = _Fetching(worker)
-        command = Fetch(
-            request=number,
+        question = Fetch(
             pipeline=pipeline,
             node=node,
             format=format,
             folder=str(self._values),
             inline_bytes=INLINE_BYTES,
         )
-        self._workers.tell(worker, command)
-        try:
-            await fetching.arrived.wait()
-        finally:
-            del self._fetches[number]
+        fetched = await self._questions.ask(self.session.worker, question)
         self._drop_old_files()
-        return fetching.answer
+        return fetched
+
+    async def rows(self, pipeline: str, node: str, offset: int, limit: int) -> RowsRead | None:
+        """Rows of a node's value from the worker that holds it; None if there is no such worker."""
+        question = ReadRows(pipeline=pipeline, node=node, offset=offset, limit=limit)
+        return await self._questions.ask(self.session.worker, question)
+
+    async def graph(self, pipeline: str) -> Graph | None:
+        """The DAG that was composed last, dated; None if none is known."""
+        return await self._graphs.get(pipeline)
+
+    async def source(self, pipeline: str, node: str) -> SourceRead | None:
+        """The text of a node's function as it was loaded; None if there is no worker to say it."""
+        question = ReadSource(pipeline=pipeline, node=node)
+        return await self._questions.ask(self.session.worker, question)
 
     async def compute_again(self, pipeline: str, node: str) -> None:
         """Execute a node whose value is right but no longer kept, and wait for its run to end."""
@@ -195,11 +207,12 @@ class Engine:
         match event:
             case WorkerSaid(worker, Output(run=None) as output):
                 event = WorkerSaid(worker, self._attributed(output))
-            case WorkerSaid(worker, Fetched() as fetched):
-                if (fetching := self._fetches.get(fetched.request)) is not None:
-                    fetching.answer = fetched
-                    fetching.arrived.set()
-                elif fetched.path is not None:
+            case WorkerSaid(
+                worker, (Fetched() | RowsRead() | Described() | SourceRead()) as answer
+            ):
+                if isinstance(answer, Described):
+                    self._graphs.note(answer)
+                if not self._questions.answered(answer) and isinstance(answer, Fetched):
                     self._drop_old_files()  # who asked has gone
                 return
             case WorkerSaid(worker, Ready(python=self.python, hamilton=self.hamilton)):
@@ -207,7 +220,7 @@ class Engine:
             case WorkerSaid(worker, Ready() as ready):
                 self.python, self.hamilton = ready.python, ready.hamilton
             case WorkerLost(worker):
-                self._fail_fetches(worker)
+                self._questions.give_up(worker)
         self._carry_out(self.session.handle(event))
         self._wake()
 
@@ -219,7 +232,7 @@ class Engine:
                     self._workers.start(worker, after_s)
                 case EndWorker(worker):
                     self._workers.end(worker)
-                    self._fail_fetches(worker)
+                    self._questions.give_up(worker)
                 case Tell(worker, command):
                     if isinstance(command, Run):
                         self._workers.begin_run(worker)
@@ -271,11 +284,6 @@ class Engine:
             stream=output.stream,
             text=output.text,
         )
-
-    def _fail_fetches(self, worker: int) -> None:
-        for fetching in self._fetches.values():
-            if fetching.worker == worker:
-                fetching.arrived.set()
 
     def _drop_old_files(self) -> None:
         """Keep the newest value files only; who was given an older one has read it by now."""
@@ -350,16 +358,8 @@ class Engine:
             spec.name: [f for n in (*spec.additional, spec.name) for f in places(n, root, folder)]
             for spec in specs
         }
+        self._graphs.forget_others({spec.name for spec in specs})
         self.hand_in(PipelinesConfigured(specs, cause, found))
-
-
-class _Fetching:
-    """A request to a worker that waits for its answer."""
-
-    def __init__(self, worker: int) -> None:
-        self.worker = worker
-        self.arrived = anyio.Event()
-        self.answer: Fetched | None = None
 
 
 def _spec(name: str, settings: PipelineSettings, watch: WatchSettings) -> PipelineSpec:

@@ -15,6 +15,7 @@ import anyio
 from filelock import FileLock, Timeout
 
 from hamdev import __version__
+from hamdev.daemon.pulse import beat
 from hamdev.errors import DaemonRunningError
 from hamdev.messages import PROTOCOL
 from hamdev.paths import daemon_file, information_folder, lock_file, make_private_folder
@@ -67,7 +68,7 @@ class Place:
 
     async def _keep(self, locks: ExitStack, log: Any) -> None:
         while True:
-            await anyio.sleep(LOOK_S)
+            await beat(LOOK_S)
             try:
                 if _identity(self._lock) != self._identity:
                     self._take(locks)

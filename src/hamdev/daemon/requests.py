@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -13,7 +14,16 @@ import msgspec
 from hamdev import __version__
 from hamdev.core.session import CancelAsked, RerunAsked
 from hamdev.errors import nearest
-from hamdev.messages import PROTOCOL, Cause, Fetched, PipelineStatus, PlanStep, Status
+from hamdev.messages import (
+    PROTOCOL,
+    Cause,
+    Fetched,
+    Graph,
+    PipelineStatus,
+    PlanStep,
+    RowsRead,
+    Status,
+)
 from hamdev.wire import (
     INVALID_PARAMS,
     NO_SUCH_FORMAT,
@@ -32,6 +42,10 @@ FORMATS = ("text", "json", "csv", "parquet", "arrow", "pickle", "png")
 DEFAULT_SYNC_S = 60.0
 _MAX_PATH = 4096
 _SHOWN_NODES = 10
+MAX_ROWS = 1000
+# Far longer than a worker takes, unless code of the user's keeps it from answering.
+PATIENCE_S = 10.0
+V = TypeVar("V", Fetched, RowsRead)
 
 
 class _Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +74,18 @@ class _Result(_Params, frozen=True, kw_only=True):
     node: str
     pipeline: str | None = None
     format: str = "text"
+
+
+class _Source(_Params, frozen=True, kw_only=True):
+    node: str
+    pipeline: str | None = None
+
+
+class _Rows(_Params, frozen=True, kw_only=True):
+    node: str
+    pipeline: str | None = None
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_ROWS)] = 100
 
 
 class _Why(_Params, frozen=True, kw_only=True):
@@ -94,6 +120,9 @@ class Requests:
             "status": (_OfPipeline, self._status),
             "sync": (_Sync, self._sync),
             "result": (_Result, self._result),
+            "rows": (_Rows, self._rows),
+            "graph": (_OfPipeline, self._graph),
+            "source": (_Source, self._source),
             "why": (_Why, self._why),
             "rerun": (_Rerun, self._rerun),
             "cancel": (_Nothing, self._cancel),
@@ -171,7 +200,7 @@ class Requests:
         return self._engine.status()
 
     async def _result(self, params: _Result) -> dict[str, Any]:
-        pipeline, status = self._node(params.node, params.pipeline)
+        pipeline, _ = self._node(params.node, params.pipeline)
         if params.format not in FORMATS:
             raise RpcError(
                 NO_SUCH_FORMAT,
@@ -179,20 +208,99 @@ class Requests:
                 {"formats": list(FORMATS)},
             )
         engine = self._engine
-        fetched = await engine.fetch(pipeline, params.node, params.format)
-        if fetched is not None and fetched.missing and status.nodes[params.node].state == "fresh":
-            await engine.compute_again(pipeline, params.node)
-            pipeline, status = self._node(params.node, params.pipeline)
-            fetched = await engine.fetch(pipeline, params.node, params.format)
-        if fetched is None or fetched.missing:
+
+        async def fetched(pipeline: str, node: str) -> Fetched | None:
+            return await engine.fetch(pipeline, node, params.format)
+
+        found = await self._of_value(params.node, pipeline, fetched)
+        return _result(params.node, found)
+
+    async def _rows(self, params: _Rows) -> dict[str, Any]:
+        pipeline, _ = self._node(params.node, params.pipeline)
+        engine = self._engine
+
+        async def rows(pipeline: str, node: str) -> RowsRead | None:
+            with _patience("rows", node):
+                return await engine.rows(pipeline, node, params.offset, params.limit)
+
+        found = await self._of_value(params.node, pipeline, rows)
+        return {
+            "node": params.node,
+            "revision": found.revision,
+            "run": found.run,
+            "total": found.total,
+            "offset": params.offset,
+            "columns": found.columns,
+            "columns_total": found.columns_total,
+            "types": found.types,
+            "rows": found.rows,
+        }
+
+    async def _of_value(
+        self, node: str, pipeline: str, ask: Callable[[str, str], Awaitable[V | None]]
+    ) -> V:
+        """What a worker says of a node's value, which is computed again if it was given up.
+
+        Raises:
+            RpcError: there is no value, or it does not allow what was asked.
+        """
+        _, status = self._node(node, pipeline)
+        answer = await ask(pipeline, node)
+        if answer is not None and answer.missing and status.nodes[node].state == "fresh":
+            await self._engine.compute_again(pipeline, node)
+            pipeline, status = self._node(node, pipeline)
+            answer = await ask(pipeline, node)
+        if answer is None or answer.missing:
             raise RpcError(
                 NO_VALUE,
-                f"node {params.node!r} has no value yet" + _why_no_value(status, params.node),
-                {"state": status.nodes[params.node].state},
+                f"node {node!r} has no value yet" + _why_no_value(status, node),
+                {"state": status.nodes[node].state},
             )
-        if fetched.error is not None:
-            raise RpcError(NO_SUCH_FORMAT, fetched.error, {"formats": fetched.formats or []})
-        return _result(params.node, fetched)
+        if answer.error is not None:
+            raise RpcError(NO_SUCH_FORMAT, answer.error, {"formats": answer.formats or []})
+        return answer
+
+    async def _graph(self, params: _OfPipeline) -> Graph:
+        pipeline = self._only_pipeline(params.pipeline)
+        graph = await self._engine.graph(pipeline)
+        if graph is None:
+            status = self._engine.session.statuses()[pipeline]
+            why = f": {status.problems[0].message}" if status.problems else ""
+            raise RpcError(
+                NO_VALUE,
+                f"pipeline {pipeline!r} has no DAG to show yet{why}",
+                {"state": status.state},
+            )
+        return graph
+
+    async def _source(self, params: _Source) -> dict[str, Any]:
+        node = params.node
+        close: list[str] = []
+        is_known = False
+        for pipeline in self._pipelines_with(node, params.pipeline):
+            with _patience("source", node):
+                found = await self._engine.source(pipeline, node)
+            if found is None or found.run is None:
+                continue
+            is_known = True
+            if found.nearest is not None:
+                close += found.nearest
+                continue
+            if found.text is None:
+                why = found.error or f"the source of {node!r} is not known"
+                raise RpcError(NO_SUCH_FORMAT, why, {"formats": []})
+            return {
+                "node": node,
+                "revision": self._engine.session.composed(pipeline).get(found.run),
+                "module": found.module,
+                "file": found.file,
+                "line": found.line,
+                "text": found.text,
+                "cut": found.cut,
+            }
+        if not is_known:
+            raise RpcError(NO_VALUE, "no DAG is composed yet, so no function is known")
+        raise _unknown_node(node, close)
 
     async def _why(self, params: _Why) -> PlanStep:
         pipeline, _ = self._node(params.node, params.pipeline)
@@ -263,6 +371,23 @@ class Requests:
             {"nearest": nearest(name, known), "pipelines": known},
         )
 
+    def _only_pipeline(self, name: str | None) -> str:
+        """The pipeline of this name, or the only one there is."""
+        if name is not None:
+            return self._pipeline(name)
+        known = list(self._engine.session.statuses())
+        if len(known) != 1:
+            text = f"several pipelines, {', '.join(known)}: say which" if known else "no pipeline"
+            raise RpcError(UNKNOWN_NAME, f"this daemon serves {text}", {"pipelines": known})
+        return known[0]
+
+    def _pipelines_with(self, node: str, pipeline: str | None) -> list[str]:
+        """Where to look for a node: those first that are known to have it."""
+        if pipeline is not None:
+            return [self._pipeline(pipeline)]
+        statuses = self._engine.session.statuses()
+        return sorted(statuses, key=lambda name: node not in statuses[name].nodes)
+
     def _node(self, node: str, pipeline: str | None) -> tuple[str, PipelineStatus]:
         statuses = self._engine.session.statuses()
         names = [self._pipeline(pipeline)] if pipeline is not None else list(statuses)
@@ -274,12 +399,7 @@ class Requests:
             problems = [p.message for name in names for p in statuses[name].problems]
             why = f": {problems[0]}" if problems else "; the first run has not come that far"
             raise RpcError(NO_VALUE, f"no node has been seen yet{why}")
-        close = nearest(node, known)
-        raise RpcError(
-            UNKNOWN_NAME,
-            f"there is no node {node!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
-            {"nearest": close},
-        )
+        raise _unknown_node(node, nearest(node, known))
 
 
 def convert(kind: type[_Params], params: Mapping[str, Any]) -> Any:
@@ -297,6 +417,25 @@ def convert(kind: type[_Params], params: Mapping[str, Any]) -> Any:
 
 def _real_paths(files: Iterable[str]) -> list[str]:
     return [os.path.realpath(file) for file in files]
+
+
+def _unknown_node(node: str, close: list[str]) -> RpcError:
+    text = f"there is no node {node!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    return RpcError(UNKNOWN_NAME, text, {"nearest": close})
+
+
+@contextlib.contextmanager
+def _patience(method: str, node: str) -> Iterator[None]:
+    """Raise that the worker does not answer, if the block takes too long."""
+    try:
+        with anyio.fail_after(PATIENCE_S):
+            yield
+    except TimeoutError:
+        raise RpcError(
+            TIMED_OUT,
+            f"the worker did not answer {method!r} of {node!r} within {PATIENCE_S:g} s; code of "
+            "yours may keep it from that",
+        ) from None
 
 
 def _why_no_value(status: PipelineStatus, node: str) -> str:

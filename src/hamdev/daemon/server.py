@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup, UNIXSocketStream
 from hamdev.daemon.connection import Connection
 from hamdev.daemon.hub import Hub
 from hamdev.daemon.listener import Listener
+from hamdev.daemon.pulse import beat
 from hamdev.daemon.requests import Requests
 from hamdev.errors import HamdevError
 from hamdev.peer import is_trusted, peer_uid
@@ -59,7 +60,7 @@ async def _until_deleted(listener: Listener, log: Any) -> None:
         if listener.is_replaced and not is_told:
             is_told = True
             log.warning("somebody else took the place of the socket", socket=str(listener.path))
-        await anyio.sleep(LOOK_S)
+        await beat(LOOK_S)
 
 
 async def _bind_again(listener: Listener, log: Any) -> None:

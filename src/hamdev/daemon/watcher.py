@@ -21,6 +21,7 @@ from hamdev.core.settle import Settle
 from hamdev.daemon import inotify
 from hamdev.daemon.disk import Eyes, Sight, Stat, stat_of, written_at
 from hamdev.daemon.git import GitWatch
+from hamdev.daemon.pulse import next_beat
 
 # watchfiles polls its queue every `step`: 12 ms from write to event at 10, 0.4 % of a core idle.
 STEP_MS = 10
@@ -420,7 +421,7 @@ class Watcher:
 
     async def _sweep_regularly(self) -> None:
         while True:
-            with anyio.move_on_after(self.sweep_s):
+            with anyio.CancelScope(deadline=next_beat(self.sweep_s)):
                 await self._sweep_now.wait()
             self._sweep_now = anyio.Event()
             self._choose_folders()

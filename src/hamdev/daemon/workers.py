@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXSocketStream
 
 from hamdev.config import MemorySettings
 from hamdev.core.session import SessionEvent, WorkerLost, WorkerSaid
+from hamdev.daemon.pulse import beat
 from hamdev.messages import Command, Limit, NodePlace, Output, Report
 from hamdev.paths import kept_values_folder
 from hamdev.wire import FrameDecoder, encode_frame
@@ -122,7 +125,7 @@ class Workers:
             stack.callback(ours.close)
             stack.callback(os.close, held)
             with theirs, os.fdopen(guard):
-                command = [sys.executable, "-P", "-m", "hamdev.worker"]
+                command = [*_ending_with_us(), sys.executable, "-P", "-m", "hamdev.worker"]
                 command += ["--descriptor", str(theirs.fileno()), "--guard", str(guard)]
                 command += ["--pipelines-dir", self.pipelines_dir]
                 command += ["--keep-in", str(kept_values_folder(self._project))]
@@ -175,7 +178,7 @@ class Workers:
         """A process that was stopped and does not go on would keep its run for ever."""
         was_stopped = False
         while True:
-            await anyio.sleep(STOPPED_S)
+            await beat(STOPPED_S)
             is_stopped = _is_stopped(pid)
             if is_stopped and was_stopped:
                 worker.was_stopped = True
@@ -319,6 +322,23 @@ def _is_stopped(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
     except (OSError, IndexError):
         return False
+
+
+@cache
+def _ending_with_us() -> tuple[str, ...]:
+    """What to put before a command so that the kernel ends it with us, from its first moment on.
+
+    A worker sees to that itself, but only some 20 ms after it was started, and one that is stopped
+    by then would stay for ever. Without such a program, that is how it is.
+    """
+    if (program := shutil.which("setpriv")) is None:
+        return ()
+    command = (program, "--pdeathsig", "KILL")
+    try:  # there are others of that name which cannot do this
+        tried = subprocess.run([*command, "true"], capture_output=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return command if tried.returncode == 0 else ()
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

@@ -2,7 +2,8 @@
 
 The main thread executes runs, since only it can be interrupted by a signal. A second thread
 reads commands, so that a cancellation arrives while the first one is busy; a third one answers
-requests for values, so that a large one delays neither.
+requests for values, so that a large one delays neither. A fourth one describes the DAG, since a
+value's own code may keep the third one for ever.
 """
 
 from __future__ import annotations
@@ -21,7 +22,19 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from hamdev.messages import Anticipate, Cancel, Fetch, Interrupted, Limit, Preload, Ready, Run
+from hamdev.messages import (
+    Anticipate,
+    Cancel,
+    Describe,
+    Fetch,
+    Interrupted,
+    Limit,
+    Preload,
+    ReadRows,
+    ReadSource,
+    Ready,
+    Run,
+)
 from hamdev.worker.channel import Channel
 from hamdev.worker.garbage import IDLE_S, settle
 from hamdev.worker.guard import end_with_parent, start_guard
@@ -105,14 +118,19 @@ class Worker:
         )
         self._sweeps = Sweeps()
         self._commands: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
-        self._fetches: queue.SimpleQueue[Fetch] = queue.SimpleQueue()
+        self._values_asked: queue.SimpleQueue[Fetch | ReadRows] = queue.SimpleQueue()
+        self._graphs_asked: queue.SimpleQueue[Describe | ReadSource] = queue.SimpleQueue()
 
     def serve(self) -> None:
         """Execute commands until the process ends."""
         import hamilton.version
 
         self._interruption.install()
-        for name, target in (("commands", self._read), ("fetch", self._fetch)):
+        for name, target in (
+            ("commands", self._read),
+            ("values", self._give_values),
+            ("graphs", self._describe),
+        ):
             threading.Thread(target=target, name=f"hamdev {name}", daemon=True).start()
         version = ".".join(str(part) for part in hamilton.version.VERSION)
         self._channel.send(Ready(python=sys.version.split()[0], hamilton=version))
@@ -168,8 +186,10 @@ class Worker:
                     threading.Thread(
                         target=self._interruption.interrupt, args=(run,), daemon=True
                     ).start()
-                case Fetch():
-                    self._fetches.put(command)
+                case Fetch() | ReadRows():
+                    self._values_asked.put(command)
+                case Describe() | ReadSource():
+                    self._graphs_asked.put(command)
                 case Run():
                     self._interruption.expect(command.run)
                     self._commands.put(command)
@@ -178,11 +198,26 @@ class Worker:
         # The daemon is gone; children of user code would outlive it.
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
-    def _fetch(self) -> None:
+    def _give_values(self) -> None:
         from hamdev.worker.fetching import fetched
+        from hamdev.worker.rows import rows_read
 
+        keeping = self._execution.keeping
         while True:
-            self._channel.send(fetched(self._fetches.get(), self._memory, self._execution.keeping))
+            match self._values_asked.get():
+                case Fetch() as question:
+                    self._channel.send(fetched(question, self._memory, keeping))
+                case question:
+                    self._channel.send(rows_read(question, self._memory, keeping))
+
+    def _describe(self) -> None:
+        descriptions = self._execution.descriptions
+        while True:
+            match self._graphs_asked.get():
+                case Describe() as question:
+                    self._channel.send(descriptions.described(question))
+                case question:
+                    self._channel.send(descriptions.source(question))
 
 
 def _explained(error: Exception) -> str:

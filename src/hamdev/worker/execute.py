@@ -49,6 +49,7 @@ from hamdev.pipeline.run_config import RunConfig
 from hamdev.pipeline.sources import Source
 from hamdev.worker.candidates import Candidates
 from hamdev.worker.channel import Channel
+from hamdev.worker.composed import Composed, Descriptions
 from hamdev.worker.fingerprint import fingerprint
 from hamdev.worker.fingerprint_libraries import NoFingerprintError
 from hamdev.worker.garbage import leave_out, uncollected
@@ -78,6 +79,7 @@ class Execution:
 
     Attributes:
         keeping: the values in that store.
+        descriptions: of what was composed last.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Execution:
         manager.project.token_of = lambda value: fingerprint(
             value, partial(_identity, manager.project)
         )
+        self.descriptions = Descriptions(manager.project.owns)
         self._patterns: tuple[Sequence[str], Sequence[str]] = (), ()
         self._compositions: dict[str, Composition] = {}
         self._plans: dict[str, PlanMade] = {}
@@ -260,6 +263,18 @@ class Execution:
                 warnings=_warnings(prepared),
                 restored=reuse.restored(),
             )
+        )
+        self.descriptions.note(
+            name,
+            Composed(
+                run=command.run,
+                nodes=prepared.graph.nodes,
+                shape=prepared.graph.shape,
+                config=prepared.graph.config,
+                ends=(*prepared.final_vars, *prepared.lacking),
+                places=places,
+                sources=project.sources,
+            ),
         )
         return prepared, reuse
 

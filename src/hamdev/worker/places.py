@@ -51,13 +51,21 @@ class Places:
 
 def place_of(node: Node, owns: Callable[[str | None], bool]) -> NodePlace:
     """The place of a node's function, in the project if it is found there."""
-    first: NodePlace | None = None
-    for function in node.originating_functions or ():
-        code = getattr(inspect.unwrap(function), "__code__", None)
+    function = function_of(node, owns)
+    if function is None:
+        return NodePlace()
+    return NodePlace(file=function.__code__.co_filename, line=function.__code__.co_firstlineno)
+
+
+def function_of(node: Node, owns: Callable[[str | None], bool]) -> Any:
+    """The Python function that a node comes from, one of the project if there is one, or None."""
+    first: Any = None
+    for originating in node.originating_functions or ():
+        function: Any = inspect.unwrap(originating)
+        code = getattr(function, "__code__", None)
         if code is None:
             continue
-        place = NodePlace(file=code.co_filename, line=code.co_firstlineno)
         if owns(code.co_filename):
-            return place
-        first = first or place
-    return first or NodePlace()
+            return function
+        first = first or function
+    return first
