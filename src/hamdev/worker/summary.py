@@ -13,7 +13,7 @@ from hamdev.worker.interruption import RunCancelled
 from hamdev.worker.values.cells import cells_of_array
 from hamdev.worker.values.parts import parts_of
 from hamdev.worker.values.pictures import Said, is_picture, missing_converter
-from hamdev.worker.values.registry import type_name
+from hamdev.worker.values.registry import qualified_name
 from hamdev.worker.values.shown import MAX_CELL, array_text, cell_text, shown
 from hamdev.worker.values.statistics import range_text, statistics
 from hamdev.worker.values.tables import Table, sampled_rows, table_of
@@ -37,7 +37,7 @@ def summarize(value: Any) -> Summary:
     Raises:
         RunCancelled: while the value's own code was running.
     """
-    kind = clipped(type_name(type(value)), MAX_TYPE)
+    kind = clipped(qualified_name(type(value)), MAX_TYPE)
     try:
         return _bounded(_summary(value, kind))
     except RunCancelled:
