@@ -10,6 +10,8 @@ import pytest
 from hamdev.messages import (
     Because,
     Cause,
+    Change,
+    Diff,
     Event,
     Graph,
     GraphNode,
@@ -25,7 +27,16 @@ from hamdev.wire import MAX_LINE, event_line, result_line
 
 def _status(count: int, text: str) -> Status:
     problem = Problem(kind="node", message=text, traceback=text * 10, file="/p/m.py", line=3)
-    summary = Summary(type="pandas.DataFrame", text=text, columns=["c"] * 50, rows=[["1"] * 50] * 5)
+    summary = Summary(
+        type="pandas.DataFrame",
+        text=text,
+        columns=["c"] * 30,
+        rows=[["1"] * 30] * 5,
+        types=["datetime64[us, Europe/Rome]"] * 30,
+        nulls=[0] * 30,
+        ranges=["2026-01-01 … 2026-12-31"] * 30,
+    )
+    diff = Diff(text=text[:160], changes=[Change(kind="value", text=text[:150])] * 10, since=1)
     nodes = {
         f"node_{n}": NodeStatus(
             state="failed" if n % 50 == 0 else "fresh",
@@ -34,6 +45,7 @@ def _status(count: int, text: str) -> Status:
             ms=1.5,
             action="ran",
             summary=summary,
+            diff=diff,
             **({"problem": problem} if n % 50 == 0 else {}),
         )
         for n in range(count)

@@ -48,8 +48,15 @@ def shortened(value: Any, level: int) -> Any:
             return [shortened(item, level) for item in value]
         case Summary():
             columns = value.columns[: _COLUMNS[level]] if value.columns else None
-            text = _cut(value.text, _TEXT[level])
-            return msgspec.structs.replace(value, text=text, columns=columns or None, rows=None)
+            return msgspec.structs.replace(
+                value,
+                text=_cut(value.text, _TEXT[level]),
+                columns=columns or None,
+                rows=None,
+                types=None,
+                nulls=None,
+                ranges=None,
+            )
         case Diff():
             return msgspec.structs.replace(value, text=_cut(value.text, _TEXT[level]), changes=[])
         case Problem():

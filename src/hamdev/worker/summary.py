@@ -13,7 +13,7 @@ from hamdev.worker.interruption import RunCancelled
 from hamdev.worker.values.cells import cells_of_array
 from hamdev.worker.values.parts import parts_of
 from hamdev.worker.values.pictures import Said, is_picture, missing_converter
-from hamdev.worker.values.registry import type_name
+from hamdev.worker.values.registry import qualified_name
 from hamdev.worker.values.shown import MAX_CELL, array_text, cell_text, shown
 from hamdev.worker.values.statistics import range_text, statistics
 from hamdev.worker.values.tables import Table, sampled_rows, table_of
@@ -37,7 +37,7 @@ def summarize(value: Any) -> Summary:
     Raises:
         RunCancelled: while the value's own code was running.
     """
-    kind = clipped(type_name(type(value)), MAX_TYPE)
+    kind = clipped(qualified_name(type(value)), MAX_TYPE)
     try:
         return _bounded(_summary(value, kind))
     except RunCancelled:
@@ -110,7 +110,8 @@ def _of_table(table: Table, kind: str) -> Summary:
     columns = [table.names[number] for number in numbers]
     types = [table.type_of(number) for number in numbers]
     heads = table.head(MAX_ROWS, width)
-    rows = sampled_rows(table.rows, len(columns))
+    costly = sum(map(table.is_costly, numbers))
+    rows = sampled_rows(table.rows, len(columns), costly)
     found = [table.cells(number, rows) for number in numbers] if _numpy_is_loaded() else []
     if table.has_index:
         columns.insert(0, table.index_name)

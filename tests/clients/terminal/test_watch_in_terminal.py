@@ -195,7 +195,16 @@ def test_keys(dry: ProjectOnDisk, watching: Watch) -> None:
         assert shown.text.count("asked for") == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+# Under nohup a hang-up is ignored, and so it is by what was started there.
+HANG_UP = pytest.param(
+    signal.SIGHUP,
+    marks=pytest.mark.skipif(
+        signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="SIGHUP is ignored here"
+    ),
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, HANG_UP, signal.SIGQUIT])
 def test_the_terminal_is_left_as_it_was(watching: Watch, number: signal.Signals) -> None:
     with watching() as shown:
         shown.until(lambda: shown.takes_single_keys, "single keys are taken")

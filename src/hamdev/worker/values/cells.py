@@ -133,6 +133,8 @@ def cells_of_polars(series: Any, rows: slice) -> Cells:
         return cells_of_array(some.to_numpy())
     if str(some.dtype) == "Boolean" and missing is None:
         return Cells(some.to_numpy(), None)
+    if str(some.dtype) in ("String", "Categorical", "Enum"):
+        return Cells(some.to_numpy(), missing)
     return cells_of_objects(some.to_list())
 
 
@@ -162,7 +164,7 @@ def cells_of_arrow(column: Any, rows: slice) -> Cells:
         missing = numpy.concatenate(masks)
     arrays = [part.to_numpy(zero_copy_only=False) for part in parts]
     data = numpy.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-    found = cells_of_array(data)
+    found = cells_of_array(data, has_missing=data.dtype.kind in "fc")
     if missing is None:
         return found
     return Cells(found.data, missing if found.missing is None else missing | found.missing)

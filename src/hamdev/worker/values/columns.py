@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import operator
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,7 +61,9 @@ class Pair:
         numpy: Any = sys.modules["numpy"]
         old, new = self.before.data.tolist(), self.after.data.tolist()
         if is_plain(old) and is_plain(new):
-            return numpy.fromiter((a != b for a, b in zip(old, new, strict=True)), bool, len(old))
+            if old == new:  # most columns are as they were, and this is the quickest way to see it
+                return numpy.zeros(len(old), dtype=bool)
+            return numpy.fromiter(map(operator.ne, old, new), bool, len(old))
         found = numpy.zeros(len(old), dtype=bool)
         for place, (a, b) in enumerate(zip(old[:_COMPARED], new, strict=False)):
             found[place] = not self.same(a, b)

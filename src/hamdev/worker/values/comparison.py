@@ -19,7 +19,7 @@ from hamdev.worker.values.array_changes import compare_arrays
 from hamdev.worker.values.changes import Changes, Rank
 from hamdev.worker.values.parts import Parts, parts_of, state_of
 from hamdev.worker.values.pictures import Said
-from hamdev.worker.values.registry import library_of, type_name
+from hamdev.worker.values.registry import library_of, qualified_name
 from hamdev.worker.values.sequence_changes import compare_sequences
 from hamdev.worker.values.shown import shown
 from hamdev.worker.values.table_changes import compare_tables
@@ -131,7 +131,7 @@ class Comparison:
     def _types(self, where: str, kind: str, before: Any, after: Any) -> None:
         old, new = shown(before, _SHOWN), shown(after, _SHOWN)
         if old == new:
-            old, new = type_name(type(before)), type_name(type(after))
+            old, new = qualified_name(type(before)), qualified_name(type(after))
         rank = Rank.VALUE if where else Rank.TYPE
         self._put(where, kind if where else "type", old, new, rank=rank)
 
@@ -291,7 +291,7 @@ def _same_atom(before: Any, after: Any) -> bool:
 def _same_type(before: Any, after: Any) -> bool:
     # A class that was made anew, as a load of all modules does, is the same to a person.
     old, new = type(before), type(after)
-    return old is new or type_name(old) == type_name(new)
+    return old is new or qualified_name(old) == qualified_name(new)
 
 
 def _dotted(where: str, name: Any) -> str:

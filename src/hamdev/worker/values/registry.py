@@ -35,7 +35,7 @@ def library_of(kind: type) -> str:
     return module.partition(".")[0] if isinstance(module, str) else ""
 
 
-def type_name(kind: type) -> str:
+def qualified_name(kind: type) -> str:
     """A type's qualified name, as far as that is needed to tell it from others."""
     name = getattr(kind, "__qualname__", kind.__name__)
     return f"{kind.__module__}.{name}".removeprefix("builtins.")

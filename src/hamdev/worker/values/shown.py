@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Any
 
 from hamdev.worker.values.parts import Parts, parts_of, state_of
-from hamdev.worker.values.registry import library_of, type_name
+from hamdev.worker.values.registry import library_of, qualified_name
 from hamdev.worker.values.statistics import time_text
 from hamdev.worker.values.tables import table_of
 from hamdev.worker.values.words import by, clipped, without_addresses
@@ -133,7 +133,7 @@ class _Writer:
             if parts is not None:
                 return self.object(parts, level)
         if own is object.__repr__:
-            return self.add(f"<{type_name(kind)}>")
+            return self.add(f"<{qualified_name(kind)}>")
         return self.add(clipped(without_addresses(_own_text(value)), _MAX_STRING))
 
 
@@ -212,7 +212,7 @@ def _write_plain(writer: _Writer, value: Any, level: int) -> None:
 
 
 def _write_type(writer: _Writer, value: Any, level: int) -> None:
-    writer.add(f"<class '{type_name(value)}'>")
+    writer.add(f"<class '{qualified_name(value)}'>")
 
 
 def _write_list(writer: _Writer, items: list[Any], level: int) -> None:

@@ -64,9 +64,10 @@ class _Tables:
             common = []
             self._renamed = {0: 0}
         self._common = [common[n] for n in sampled_columns(range(len(common)))]
+        costly = sum(after.is_costly(self._new[name]) for name in self._common)
         width = max(len(self._common), 1)
-        self._old_rows = sampled_rows(before.rows, width)
-        self._new_rows = sampled_rows(after.rows, width)
+        self._old_rows = sampled_rows(before.rows, width, costly)
+        self._new_rows = sampled_rows(after.rows, width, costly)
         self._is_sampled = max(self._old_rows.step, self._new_rows.step) > 1
         self._is_aligned = before.rows == after.rows
         if self._is_sampled:

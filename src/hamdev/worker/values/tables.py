@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -24,6 +25,9 @@ from hamdev.worker.values.registry import Registry
 
 WHOLE_CELLS = 100_000
 SAMPLED_CELLS = 50_000
+_COST = 5
+# How the names of types begin whose cells numpy holds itself, in all libraries.
+_QUICK = ("int", "uint", "float", "double", "halffloat", "bool", "date", "timestamp", "timedelta")
 MAX_ROWS = 5_000
 MAX_COLUMNS = 100
 MAX_NAMES = 10_000
@@ -64,8 +68,8 @@ class Table(ABC):
         """What is in some rows of a column."""
 
     def is_costly(self, column: int) -> bool:
-        """Whether all cells of a column cannot be had without copying or converting them."""
-        return True
+        """Whether a column holds texts or other objects, and not numbers or times."""
+        return not self.type_of(column).lower().startswith(_QUICK)
 
     @abstractmethod
     def head(self, rows: int, columns: int) -> list[Sequence[Any]]:
@@ -96,11 +100,18 @@ def table_of(value: Any) -> Table | None:
     return None if make is None else make(value)
 
 
-def sampled_rows(rows: int, columns: int) -> slice:
-    """Which rows to look at: all of a small table, evenly spaced ones of a large one."""
-    if rows * max(columns, 1) <= WHOLE_CELLS:
+def sampled_rows(rows: int, columns: int, costly: int = 0) -> slice:
+    """Which rows to look at: all of a small table, evenly spaced ones of a large one.
+
+    Args:
+        rows: of the table.
+        columns: how many are looked at.
+        costly: how many of them hold texts or other objects, which take longer than numbers.
+    """
+    weight = max(columns + (_COST - 1) * costly, 1)
+    if rows * weight <= WHOLE_CELLS:
         return slice(0, rows, 1)
-    wanted = max(100, min(MAX_ROWS, SAMPLED_CELLS // max(columns, 1)))
+    wanted = max(100, min(MAX_ROWS, SAMPLED_CELLS // weight))
     step = max(1, rows // wanted)
     # What repeats every day, week or hour is not to be met at the same point each time.
     while step > 1 and any(step % period == 0 for period in (2, 3, 5, 7)):
@@ -113,6 +124,16 @@ def sampled_columns(numbers: Sequence[int], most: int = MAX_COLUMNS) -> list[int
     if len(numbers) <= most:
         return list(numbers)
     return [numbers[place * len(numbers) // most] for place in range(most)]
+
+
+def _dtype_name(dtype: Any) -> str:
+    # Numpy takes several microseconds for it.
+    return _numpy_name(dtype) if type(dtype).__module__ == "numpy.dtypes" else str(dtype)
+
+
+@lru_cache(maxsize=256)
+def _numpy_name(dtype: Any) -> str:
+    return str(dtype)
 
 
 class _PandasTable(Table):
@@ -140,13 +161,10 @@ class _PandasTable(Table):
         return self._value.iloc[:, column]._values if quick is None else quick(column)
 
     def type_of(self, column: int) -> str:
-        return str(self._array(column).dtype)
+        return _dtype_name(self._array(column).dtype)
 
     def cells(self, column: int, rows: slice) -> Cells:
         return cells_of_pandas(self._array(column), rows)
-
-    def is_costly(self, column: int) -> bool:
-        return _is_costly(self._array(column))
 
     def head(self, rows: int, columns: int) -> list[Sequence[Any]]:
         shown = range(min(columns, len(self.names)))
@@ -168,12 +186,6 @@ class _PandasTable(Table):
 
     def index_head(self, rows: int) -> list[Any]:
         return list(self._index[:rows])
-
-
-def _is_costly(array: Any) -> bool:
-    return getattr(getattr(array, "dtype", None), "kind", "O") not in "biufmM" or not hasattr(
-        array, "strides"
-    )
 
 
 class _PandasIndex(Table):
