@@ -194,7 +194,7 @@ SAID: dict[str, tuple[Any, Any, str]] = {
     "index": (FRAME, FRAME.set_axis(range(1, N + 1)), "index changed from row 0 on: 0 → 1"),
     "name of the index": (FRAME, FRAME.rename_axis("key"), "name of the index none → key"),
     "order of columns": (FRAME, FRAME[["city", "price", "count", "when"]], "in another order"),
-    "series": (FRAME.price, FRAME.price + 1, "all values of price +1"),
+    "series": (FRAME.price, FRAME.price + 1, "all values +1"),
     "name of a series": (FRAME.price, FRAME.price.rename("p"), "name price renamed to p"),
     "pandas index": (pd.Index([1, 2]), pd.Index([1, 3]), "row 1: 2 → 3"),
     "category": (
@@ -214,7 +214,7 @@ SAID: dict[str, tuple[Any, Any, str]] = {
         pl.DataFrame({"a": [None, None, 3]}),
         "a in row 0: 1 → missing",
     ),
-    "polars series": (pl.Series("s", [1, 2]), pl.Series("s", [1, 5]), "s in row 1: 2 → 5"),
+    "polars series": (pl.Series("s", [1, 2]), pl.Series("s", [1, 5]), "row 1: 2 → 5"),
     "lazy": (
         pl.LazyFrame({"a": [1]}).filter(pl.col("a") > 1),
         pl.LazyFrame({"a": [1]}).filter(pl.col("a") > 2),

@@ -124,6 +124,9 @@ class _Tables:
         return self._after.names[column : column + 1]
 
     def _named(self, name: _Name) -> str:
+        if self._after.is_series and self._before.is_series:
+            # A series is what the node says it is, whatever the column that it came from.
+            return self._where
         path = f"{self._where}.{name[0]}" if self._where and name[0] else self._where or name[0]
         return f"{path} ({name[1] + 1})" if name[1] else path
 
