@@ -2,7 +2,7 @@
 
     python -m benchmarks.crowd SOCKET --readers 100 --silent 50 --visitors 50
 
-Says `ready` when all are connected, goes on until a line with the number of the last event comes
+Says `ready` when all are subscribed, goes on until a line with the number of the last event comes
 from stdin, and then says as JSON what everybody got. Nothing is parsed before that, so that it is
 the daemon that is busy.
 """
@@ -89,6 +89,9 @@ class Crowd:
         self._silent = [self._subscribed() for _ in range(silent)]
         self._visitors = deque(self._subscribed() for _ in range(visitors))
         self._visits = visitors
+        # What is published before the answer is in the answer's snapshot and not told again.
+        for stream in (*(r.stream for r in self._readers), *self._silent, *self._visitors):
+            _wait_for_answer(stream)
 
     def _subscribed(self) -> socket.socket:
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -135,6 +138,14 @@ class Crowd:
             self._visitors.popleft().close()
             self._visitors.append(self._subscribed())
             self._visits += 1
+
+
+def _wait_for_answer(stream: socket.socket) -> None:
+    """Wait until the daemon has taken the subscription, without reading anything."""
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    if not poll.poll(_LIMIT_S * 1e3):
+        raise SystemExit(f"a subscription was not answered within {_LIMIT_S:.0f} s")
 
 
 def _is_dropped(stream: socket.socket) -> bool:

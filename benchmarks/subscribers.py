@@ -69,7 +69,7 @@ class _Served:
 
 @contextmanager
 def crowd(project: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process full of subscribers to the daemon of a project, all connected."""
+    """A process full of subscribers to the daemon of a project, all subscribed."""
     known = json.loads((project / ".hamdev" / "daemon.json").read_text(encoding="utf-8"))
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.crowd", known["socket"]],
