@@ -29,6 +29,7 @@ from hamdev.messages import (
     Status,
     Summary,
 )
+from hamdev.texts import Replacement
 
 ROOT = "/home/me/weather"
 SETUP = f"{ROOT}/pipelines/setup.py"
@@ -141,7 +142,8 @@ def an_edit() -> Story:
     )
 
 
-THE_EDIT = [Edit(SETUP, 43, ("    return rain >= wet_day_mm",), ("    return rain > wet_day_mm",))]
+THE_LINES = Replacement(43, ("    return rain >= wet_day_mm",), ("    return rain > wet_day_mm",))
+THE_EDIT = [Edit(SETUP, THE_LINES)]
 
 
 def test_a_save_that_changed_values() -> None:

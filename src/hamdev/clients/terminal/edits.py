@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import ast
-import difflib
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hamdev.content import small_content
+from hamdev.texts import KeptTexts, Replacement, replacements, text_with
 
 MAX_FILE_BYTES = 256 * 1024
 MAX_KEPT_BYTES = 16 * 1024 * 1024
-# Beyond so many lines between the first and the last change, looking for them takes too long.
-MAX_LINES = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Lines that stand in place of others.
-
-    Attributes:
-        line: 1-based, of the first new line; where nothing was added, of what follows.
-        before: what was there.
-        after: what is there now.
-    """
+    """Lines of a file that stand in place of others."""
 
     file: str
-    line: int
-    before: tuple[str, ...]
-    after: tuple[str, ...]
+    lines: Replacement
 
 
 class Texts:
-    """The texts of modules as they were last loaded.
-
-    A text counts only if its digest is the one that the daemon knows of the file; what was read a
-    moment too late is of another revision.
-    """
+    """The texts of modules as they were last loaded."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-        self._bytes = 0
+        self._texts = KeptTexts(MAX_KEPT_BYTES)
         self._last: tuple[int, list[Edit], bool] = 0, [], False
 
     def remember(self, contents: Mapping[str, str | None], files: Iterable[str] = ()) -> None:
@@ -53,11 +37,11 @@ class Texts:
         """
         wanted = [file for file in contents if file.endswith(".py") and file not in self._texts]
         for file in {*wanted, *(file for file in files if file.endswith(".py"))}:
-            self._bytes -= len(self._texts.pop(file, ""))
-            text = _text(file, contents.get(file))
-            if text is not None and self._bytes + len(text) <= MAX_KEPT_BYTES:
-                self._texts[file] = text
-                self._bytes += len(text)
+            text = text_with(contents.get(file), file, MAX_FILE_BYTES)
+            if text is not None:
+                self._texts.keep(file, text)
+            else:
+                self._texts.forget(file)
 
     def edits(
         self, revision: int, files: Iterable[str], contents: Mapping[str, str | None]
@@ -68,11 +52,12 @@ class Texts:
         found: list[Edit] = []
         is_cosmetic = True
         for file in files:
-            before, after = self._texts.get(file), _text(file, contents.get(file))
+            before = self._texts.get(file)
+            after = text_with(contents.get(file), file, MAX_FILE_BYTES)
             if before is None or after is None or not file.endswith(".py"):
                 is_cosmetic = False
                 continue
-            found += changed_lines(file, before, after)
+            found += [Edit(file, lines) for lines in replacements(before, after)]
             is_cosmetic = is_cosmetic and _means_the_same(before, after)
         self._last = revision, found, is_cosmetic
         return found, is_cosmetic
@@ -83,33 +68,6 @@ def line_of(file: str, number: int) -> str | None:
     content = small_content(file, MAX_FILE_BYTES)
     lines = content.decode("utf-8", "replace").splitlines() if content is not None else []
     return lines[number - 1] if 0 < number <= len(lines) else None
-
-
-def changed_lines(file: str, before: str, after: str) -> list[Edit]:
-    """The places in which two texts differ; empty if that is too much to look at."""
-    old, new = before.splitlines(), after.splitlines()
-    start = 0
-    while start < min(len(old), len(new)) and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
-    old, new = old[start : len(old) - end], new[start : len(new) - end]
-    if len(old) > MAX_LINES or len(new) > MAX_LINES:
-        return []
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    return [
-        Edit(file, start + k + 1, tuple(old[i:j]), tuple(new[k:m]))
-        for tag, i, j, k, m in matcher.get_opcodes()
-        if tag != "equal"
-    ]
-
-
-def _text(file: str, digest: str | None) -> str | None:
-    content = small_content(file, MAX_FILE_BYTES) if digest is not None else None
-    if content is None or hashlib.sha256(content).hexdigest() != digest:
-        return None
-    return content.decode("utf-8", "replace")
 
 
 def _means_the_same(before: str, after: str) -> bool:

@@ -173,11 +173,11 @@ def _replaced(run: Replaced) -> str:
 
 def _edits(edits: Sequence[Edit], paper: Paper) -> Iterator[Text]:
     for edit in edits[:MAX_EDITS]:
-        lead = f"  {paper.path(edit.file)}:{edit.line}  "
+        lead = f"  {paper.path(edit.file)}:{edit.lines.line}  "
         if cell_len(lead) > paper.width // 3:
-            lead = f"  {paper.path(edit.file).rpartition('/')[2]}:{edit.line}  "
-        lines = [("- ", "red", line) for line in edit.before if line.strip()]
-        lines += [("+ ", "green", line) for line in edit.after if line.strip()]
+            lead = f"  {paper.path(edit.file).rpartition('/')[2]}:{edit.lines.line}  "
+        lines = [("- ", "red", line) for line in edit.lines.before if line.strip()]
+        lines += [("+ ", "green", line) for line in edit.lines.after if line.strip()]
         indent = min((len(t) - len(t.lstrip()) for _, _, t in lines), default=0)
         for sign, style, line in lines[:MAX_EDIT_LINES]:
             text = paper.plain(sign + line.expandtabs(4)[indent:])

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from difflib import SequenceMatcher
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import msgspec
 
-from hamdev.content import small_content
 from hamdev.daemon.engine import Engine
 from hamdev.daemon.hub import Subscription
+from hamdev.texts import KeptTexts, replacements, text_with
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_TOTAL_BYTES = 64 * 1024 * 1024
@@ -22,8 +20,6 @@ MAX_REVISIONS = 100
 MAX_HUNKS = 12
 MAX_LINES = 12
 MAX_WIDTH = 200
-# Comparing takes the product of both lengths; what is longer is shown as one replacement.
-_MAX_COMPARED = 1500
 _ENDINGS = (".py", ".toml", ".sql", ".json", ".yaml", ".yml")
 _WAIT_S = 2.0
 PAUSE_S = 0.05
@@ -56,17 +52,13 @@ class FileEdit(msgspec.Struct, frozen=True, kw_only=True):
 class Edits:
     """The lines that each of the last revisions changed.
 
-    A text counts only if its digest is the one that the session knows, so a line is never shown
-    for a revision that it does not belong to.
-
     Args:
         engine: of the daemon.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._texts: dict[str, str] = {}
-        self._size = 0
+        self._texts = KeptTexts(MAX_TOTAL_BYTES)
         self._found: OrderedDict[int, list[FileEdit]] = OrderedDict()
         self._arriving: Subscription | None = None
         self._is_at_work = False
@@ -125,26 +117,20 @@ class Edits:
         if event.type != "files.changed":
             return  # a snapshot: what was missed is not known
         files = [f for f in event.files if f.endswith(_ENDINGS)]
-        before = {file: self._texts[file] for file in files if file in self._texts}
+        before = {f: text for f in files if (text := self._texts.get(f)) is not None}
         texts = await _read(files, known)
         found = await anyio.to_thread.run_sync(_compared, before, texts, files, known)
         self._keep(texts)
         for file in files:
             if file in known and known[file] is None:
-                self._forget(file)
+                self._texts.forget(file)
         self._found[event.revision] = found
         while len(self._found) > MAX_REVISIONS:
             self._found.popitem(last=False)
 
     def _keep(self, texts: Mapping[str, str]) -> None:
         for file, text in texts.items():
-            self._forget(file)
-            if self._size + len(text) <= MAX_TOTAL_BYTES:
-                self._texts[file] = text
-                self._size += len(text)
-
-    def _forget(self, file: str) -> None:
-        self._size -= len(self._texts.pop(file, ""))
+            self._texts.keep(file, text)
 
 
 class _Event(msgspec.Struct):
@@ -165,12 +151,8 @@ async def _read(files: list[str], known: Mapping[str, str | None]) -> dict[str, 
 
 
 def _texts(wanted: Mapping[str, str]) -> dict[str, str]:
-    found = {}
-    for file, digest in wanted.items():
-        content = small_content(file, MAX_FILE_BYTES)
-        if content is not None and hashlib.sha256(content).hexdigest() == digest:
-            found[file] = content.decode("utf-8", "replace")
-    return found
+    read = ((file, text_with(digest, file, MAX_FILE_BYTES)) for file, digest in wanted.items())
+    return {file: text for file, text in read if text is not None}
 
 
 def _compared(
@@ -183,43 +165,18 @@ def _compared(
     for file in files:
         is_gone = file in known and known[file] is None
         if file in before and (file in after or is_gone):
-            old, new = before[file].splitlines(), after.get(file, "").splitlines()
-            hunks = hunks_between(old, new)
-            shown = hunks[:MAX_HUNKS]
-            found.append(FileEdit(file=file, hunks=shown, more=len(hunks) - len(shown)))
+            places = replacements(before[file], after.get(file, ""))
+            shown = [_hunk(p.line, p.before, p.after) for p in places[:MAX_HUNKS]]
+            found.append(FileEdit(file=file, hunks=shown, more=len(places) - len(shown)))
     return found
 
 
-def hunks_between(before: list[str], after: list[str]) -> list[Hunk]:
-    """The lines that differ between two texts, in order."""
-    start = 0
-    for old, new in zip(before, after, strict=False):
-        if old != new:
-            break
-        start += 1
-    rest = min(len(before), len(after)) - start
-    end = 0
-    while end < rest and before[-1 - end] == after[-1 - end]:
-        end += 1
-    old_lines, new_lines = before[start : len(before) - end], after[start : len(after) - end]
-    if not old_lines and not new_lines:
-        return []
-    if max(len(old_lines), len(new_lines)) > _MAX_COMPARED:
-        return [_hunk(start + 1, old_lines, new_lines)]
-    matcher = SequenceMatcher(None, old_lines, new_lines, autojunk=False)
-    return [
-        _hunk(start + new_start + 1, old_lines[old_start:old_end], new_lines[new_start:new_end])
-        for kind, old_start, old_end, new_start, new_end in matcher.get_opcodes()
-        if kind != "equal"
-    ]
-
-
-def _hunk(line: int, before: list[str], after: list[str]) -> Hunk:
+def _hunk(line: int, before: Sequence[str], after: Sequence[str]) -> Hunk:
     left_out = max(len(before) - MAX_LINES, 0) + max(len(after) - MAX_LINES, 0)
     return Hunk(line=line, before=_shown(before), after=_shown(after), more=left_out)
 
 
-def _shown(lines: list[str]) -> list[str]:
+def _shown(lines: Sequence[str]) -> list[str]:
     return [
         line if len(line) <= MAX_WIDTH else line[: MAX_WIDTH - 1] + "…"
         for line in lines[:MAX_LINES]
