@@ -19,7 +19,7 @@ import psutil
 from benchmarks.arguments import read_arguments
 from benchmarks.daemon import serving
 from benchmarks.figures import summary, table
-from benchmarks.processes import Refusal, ended_by_signals, write_json
+from benchmarks.processes import Refusal, measuring, write_json
 
 LIMIT_PERCENT = 0.6
 FILES = 1000
@@ -90,12 +90,8 @@ def main() -> int:
     arguments = read_arguments(
         "idle", __doc__, 1, f"the median of all together exceeds {LIMIT_PERCENT:g} % of a core"
     )
-    try:
-        with ended_by_signals():
-            samples = measure(arguments.rounds)
-    except Refusal as refusal:
-        print(f"no figures: {refusal}", file=sys.stderr)
-        return 2
+    with measuring():
+        samples = measure(arguments.rounds)
     percent = {name: summary(shares) for name, shares in samples.items()}
     figures = {"rounds": arguments.rounds, "files": FILES, "percent_of_a_core": percent}
     print(table(percent, " %", 2))

@@ -45,7 +45,7 @@ from benchmarks.processes import (
     Deadline,
     Lines,
     Refusal,
-    ended_by_signals,
+    measuring,
     running,
     write_json,
 )
@@ -466,18 +466,14 @@ def main() -> int:
     cases = []
     if importlib.util.find_spec("flowerpower") is None:
         _say("FlowerPower is not installed here, so it is left out")
-    try:
-        with ended_by_signals():
-            for nodes in arguments.nodes:
-                for modules in arguments.modules:
-                    if modules > nodes:
-                        continue
-                    edits, rounds = arguments.edits, arguments.rounds
-                    cases.append(measure(nodes, modules, arguments.slow_s, edits, rounds))
-                    print(_table(cases[-1]), end="\n\n", flush=True)
-    except Refusal as refusal:
-        _say(f"no figures: {refusal}")
-        return 2
+    with measuring():
+        for nodes in arguments.nodes:
+            for modules in arguments.modules:
+                if modules > nodes:
+                    continue
+                edits, rounds = arguments.edits, arguments.rounds
+                cases.append(measure(nodes, modules, arguments.slow_s, edits, rounds))
+                print(_table(cases[-1]), end="\n\n", flush=True)
     reports = [case.report() for case in cases]
     figures = {
         "cases": reports,

@@ -15,12 +15,9 @@ Values are checked, in the page as well. Needs Playwright and Debian's `chromium
 from __future__ import annotations
 
 import json
-import os
-import pty
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,8 +31,9 @@ from benchmarks.processes import (
     Deadline,
     Refusal,
     beside_python,
-    ended_by_signals,
+    measuring,
     running,
+    watched_terminal,
     write_json,
 )
 from benchmarks.project import NODE, MeasuredProject
@@ -136,7 +134,7 @@ def served_with_all(project: MeasuredProject, log: Path) -> Iterator[tuple[Serve
     if (chromium := shutil.which("chromium")) is None:
         raise Refusal("there is no chromium. Way out: apt-get install chromium")
     with ExitStack() as stack:
-        terminal = stack.enter_context(_read_terminal(log))
+        terminal = stack.enter_context(watched_terminal(log))
         command = [beside_python("hamdev"), "--project", str(project.root), "watch"]
         daemon = stack.enter_context(
             running("hamdev watch", command, project.root, log, terminal=terminal)
@@ -153,31 +151,6 @@ def served_with_all(project: MeasuredProject, log: Path) -> Iterator[tuple[Serve
         tab.goto(address)
         tab.get_by_text(NODE).first.wait_for()
         yield Served(project, subscriber), Page(tab)
-
-
-@contextmanager
-def _read_terminal(log: Path) -> Iterator[int]:
-    """A terminal that somebody looks at: what is written to it goes to `log`."""
-    ours, theirs = pty.openpty()
-
-    def read() -> None:
-        with log.open("ab") as output:
-            while True:
-                try:
-                    shown = os.read(ours, 1 << 16)
-                except OSError:  # nobody has the other end any more
-                    return
-                output.write(shown)
-                output.flush()
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        yield theirs
-    finally:
-        os.close(theirs)
-        reader.join()
-        os.close(ours)
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
@@ -247,12 +220,8 @@ def _say(text: str) -> None:
 def main() -> int:
     check = f"the page takes over {PAGE_LIMIT} times as long, or the socket over {SLOWER_LIMIT}"
     arguments = read_arguments("page", __doc__, 40, check)
-    try:
-        with ended_by_signals():
-            figures = report(measure(arguments.rounds))
-    except Refusal as refusal:
-        _say(f"no figures: {refusal}")
-        return 2
+    with measuring():
+        figures = report(measure(arguments.rounds))
     print(f"from a save to the new value, {figures['rounds']} rounds\n")
     print(table(figures["milliseconds"], " ms", 1))
     print("\nratios within each round\n")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -144,7 +147,8 @@ def running(
         cwd: its current folder.
         log: gets its stderr, and its stdout unless that is captured.
         capture: whether `Child.process.stdout` is a pipe.
-        terminal: descriptor of a terminal that all three standard streams are, instead.
+        terminal: descriptor of a terminal that all three standard streams are, instead; it is
+            the process's own, so that it is in the foreground.
 
     Raises:
         Refusal: the command cannot be started.
@@ -154,12 +158,13 @@ def running(
             process = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env=environment(),
+                env=environment() | ({} if terminal is None else {"TERM": "xterm-256color"}),
                 stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=subprocess.PIPE if capture else output if terminal is None else terminal,
                 stderr=output if terminal is None else terminal,
                 bufsize=0,
                 start_new_session=True,
+                preexec_fn=None if terminal is None else _take_terminal,
             )
         except OSError as error:
             raise Refusal(f"{name} could not be started: {error}") from error
@@ -169,6 +174,39 @@ def running(
         _end(process)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@contextmanager
+def watched_terminal(log: Path) -> Iterator[int]:
+    """A descriptor for `running` of a terminal that is read all the time.
+
+    Args:
+        log: gets what is written to the terminal.
+    """
+    ours, theirs = os.openpty()
+
+    def read() -> None:
+        with log.open("ab") as output:
+            while True:
+                try:
+                    shown = os.read(ours, 1 << 16)
+                except OSError:  # nobody has the other end any more
+                    return
+                output.write(shown)
+                output.flush()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+        reader.join()
+        os.close(ours)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -202,6 +240,17 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """As `ended_by_signals`; a refusal ends the program with status 2, and says why."""
+    try:
+        with ended_by_signals():
+            yield
+    except Refusal as refusal:
+        print(f"no figures: {refusal}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from None
 
 
 def write_json(file: Path, data: dict[str, Any]) -> None:

@@ -21,8 +21,8 @@ from benchmarks.figures import pairwise, summary, table
 from benchmarks.processes import (
     Refusal,
     beside_python,
-    ended_by_signals,
     environment,
+    measuring,
     write_json,
 )
 from benchmarks.project import MeasuredProject
@@ -75,12 +75,8 @@ def main() -> int:
         30,
         f"the median ratio exceeds {RATIO_LIMIT:g}",
     )
-    try:
-        with ended_by_signals():
-            samples = measure(arguments.rounds)
-    except Refusal as refusal:
-        print(f"no figures: {refusal}", file=sys.stderr)
-        return 2
+    with measuring():
+        samples = measure(arguments.rounds)
     ratio = median(pairwise(samples["hamdev status"], samples["python -c pass"]))
     milliseconds = {name: summary(times) for name, times in samples.items()}
     figures = {"rounds": arguments.rounds, "milliseconds": milliseconds, "median_ratio": ratio}

@@ -9,13 +9,8 @@ saves the same change for both, in turns, and takes the time until the new value
 
 from __future__ import annotations
 
-import fcntl
-import os
-import subprocess
 import sys
 import tempfile
-import termios
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,13 +19,12 @@ from benchmarks.arguments import read_arguments
 from benchmarks.daemon import START_LIMIT_S, Subscriber, connected
 from benchmarks.figures import pairwise, summary, table
 from benchmarks.processes import (
-    GRACE_S,
     Child,
     Refusal,
     beside_python,
-    ended_by_signals,
-    environment,
+    measuring,
     running,
+    watched_terminal,
     write_json,
 )
 from benchmarks.project import MeasuredProject
@@ -58,30 +52,12 @@ def without_terminal(project: MeasuredProject, log: Path) -> Iterator[Hamdev]:
 @contextmanager
 def with_terminal(project: MeasuredProject, log: Path) -> Iterator[Hamdev]:
     """`hamdev watch` on a terminal; what it draws goes to `log`."""
-    master, slave = os.openpty()
-    process = subprocess.Popen(
-        [beside_python("hamdev"), "--project", str(project.root), "watch"],
-        env=environment() | {"TERM": "xterm-256color"},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(slave)
-    reader = threading.Thread(target=_read, args=(master, log))
-    reader.start()
-    try:
-        yield from _measured(project, Child("hamdev watch", process, log))
-    finally:
-        process.terminate()
-        try:
-            process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        reader.join()
-        os.close(master)
+    command = [beside_python("hamdev"), "--project", str(project.root), "watch"]
+    with (
+        watched_terminal(log) as terminal,
+        running("hamdev watch", command, project.root, log, terminal=terminal) as child,
+    ):
+        yield from _measured(project, child)
 
 
 def _measured(project: MeasuredProject, child: Child) -> Iterator[Hamdev]:
@@ -90,17 +66,6 @@ def _measured(project: MeasuredProject, child: Child) -> Iterator[Hamdev]:
         subscriber.call("subscribe", {}, START_LIMIT_S)
         subscriber.call("sync", {"timeout": START_LIMIT_S}, START_LIMIT_S)
         yield Hamdev(project, subscriber)
-
-
-def _read(master: int, log: Path) -> None:
-    with log.open("wb") as output:
-        while True:
-            try:
-                content = os.read(master, 1 << 16)
-            except OSError:
-                return  # the other end is closed
-            output.write(content)
-            output.flush()
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
@@ -139,12 +104,8 @@ def main() -> int:
     arguments = read_arguments(
         "terminal", __doc__, 100, f"saves take more than {LIMIT} times as long with the terminal"
     )
-    try:
-        with ended_by_signals():
-            samples = measure(arguments.rounds)
-    except Refusal as refusal:
-        print(f"no figures: {refusal}", file=sys.stderr)
-        return 2
+    with measuring():
+        samples = measure(arguments.rounds)
     figures = {name: summary(of) for name, of in samples.items()}
     ratios = summary(pairwise(samples["with"], samples["without"]))
     growth = figures["with"]["median"] / figures["without"]["median"]
