@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hamdev.config import Settings, load_settings, parse_log_level, parse_settings
+from hamdev.config import Settings, load_settings, parse_settings
 from hamdev.errors import SettingsError
 
 
@@ -113,9 +113,3 @@ def test_a_file_that_cannot_be_read(tmp_path: Path):
     (tmp_path / "devserver.toml").mkdir()
     with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
         load_settings(tmp_path)
-
-
-def test_log_levels_in_any_case():
-    assert parse_log_level("debug") == "DEBUG"
-    with pytest.raises(SettingsError, match="command line: unknown log level 'loud'; known: DEBUG"):
-        parse_log_level("loud")

@@ -203,18 +203,6 @@ def find_name(given: str, known: Iterable[str]) -> str | None:
     return None
 
 
-def parse_log_level(value: str) -> LogLevel:
-    """`value` as a log level, whatever its case.
-
-    Raises:
-        SettingsError: there is no such level.
-    """
-    level = value.upper()
-    if level not in LOG_LEVELS:
-        raise SettingsError(None, [f"unknown log level {value!r}; known: {', '.join(LOG_LEVELS)}"])
-    return level  # type: ignore[return-value]  # checked against the Literal's own members
-
-
 def _with_options(table: PipelineSettings, options: Options) -> PipelineSettings:
     return msgspec.structs.replace(
         table,

@@ -491,7 +491,7 @@ def test_tracebacks_and_inspect_show_the_text_that_was_loaded(project):
         pm.run("main")
     assert "# as loaded" in "".join(traceback.format_exception(caught.value))
     assert "# as loaded" in inspect.getsource(sys.modules["pipelines.main"].out)
-    assert "# as loaded" in pm.project.source_of("pipelines.main").text
+    assert "# as loaded" in pm.project.sources["pipelines.main"].text
 
 
 def test_many_reloads_keep_no_old_modules(project):

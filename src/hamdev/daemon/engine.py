@@ -72,6 +72,7 @@ from hamdev.paths import SETTINGS_NAME
 # Larger values travel in files.
 INLINE_BYTES = 256 * 1024
 MAX_VALUE_FILES = 64
+_SHOWN_NODES = 10
 # If set, nothing but the regular comparison finds saves.
 NO_EVENTS = "HAMDEV_NO_FILE_EVENTS"
 
@@ -184,6 +185,20 @@ class Engine:
         """The text of a node's function as it was loaded; None if there is no worker to say it."""
         question = ReadSource(pipeline=pipeline, node=node)
         return await self._questions.ask(self.session.worker, question)
+
+    def rerun(self, pipelines: list[str], nodes: tuple[str, ...] = (), clean: bool = False) -> None:
+        """Run pipelines because somebody asks for it.
+
+        Args:
+            pipelines: which.
+            nodes: of them, which shall run whatever is remembered.
+            clean: in a new worker that remembers nothing.
+        """
+        text = "asked for" + (f": {', '.join(nodes[:_SHOWN_NODES])}" if nodes else "")
+        if len(nodes) > _SHOWN_NODES:
+            text += f" and {len(nodes) - _SHOWN_NODES} more"
+        cause = Cause(kind="clean" if clean else "rerun", text=text)
+        self.hand_in(RerunAsked(pipelines, cause, clean, nodes))
 
     async def compute_again(self, pipeline: str, node: str) -> None:
         """Execute a node whose value is right but no longer kept, and wait for its run to end."""

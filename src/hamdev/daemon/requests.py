@@ -12,11 +12,10 @@ import anyio.to_thread
 import msgspec
 
 from hamdev import __version__
-from hamdev.core.session import CancelAsked, RerunAsked
+from hamdev.core.session import CancelAsked
 from hamdev.errors import nearest
 from hamdev.messages import (
     PROTOCOL,
-    Cause,
     Fetched,
     Graph,
     PipelineStatus,
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "csv", "parquet", "arrow", "pickle", "png")
 DEFAULT_SYNC_S = 60.0
 _MAX_PATH = 4096
-_SHOWN_NODES = 10
 MAX_ROWS = 1000
 # Far longer than a worker takes, unless code of the user's keeps it from answering.
 PATIENCE_S = 10.0
@@ -324,12 +322,7 @@ class Requests:
                 self._node(node, params.pipeline)  # says what is wrong with it
         if nodes and params.pipeline is None:
             pipelines = [n for n, p in statuses.items() if not p.nodes.keys().isdisjoint(nodes)]
-        text = "asked for" + (f": {', '.join(nodes[:_SHOWN_NODES])}" if nodes else "")
-        if len(nodes) > _SHOWN_NODES:
-            text += f" and {len(nodes) - _SHOWN_NODES} more"
-        kind = "clean" if params.clean else "rerun"
-        cause = Cause(kind=kind, text=text)
-        engine.hand_in(RerunAsked(pipelines, cause, params.clean, nodes))
+        engine.rerun(pipelines, nodes, params.clean)
         run = engine.session.queued_run(pipelines[0]) if pipelines else None
         return {"run": run if run is not None else 0}
 

@@ -7,10 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from hamdev.core.session import RerunAsked
 from hamdev.daemon.hub import Hub
 from hamdev.daemon.log import DaemonLog
-from hamdev.messages import Cause, Status
+from hamdev.messages import Status
 
 if TYPE_CHECKING:
     from hamdev.daemon.engine import Engine
@@ -70,9 +69,7 @@ class Link:
 
     def rerun(self, clean: bool = False) -> None:
         """Run everything again; `clean`: in a new worker that remembers nothing."""
-        pipelines = list(self._engine.session.statuses())
-        cause = Cause(kind="clean" if clean else "rerun", text="asked for")
-        self._engine.hand_in(RerunAsked(pipelines, cause, clean))
+        self._engine.rerun(list(self._engine.session.statuses()), clean=clean)
 
     def stop(self) -> None:
         """End the daemon."""

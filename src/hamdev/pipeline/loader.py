@@ -104,10 +104,6 @@ class Project:
         """Whether `file` is one of the project's own Python sources, not a library's."""
         return self._folder.owns(file)
 
-    def source_of(self, module: str) -> Source | None:
-        """The text that the module of this name was last loaded from, if it is the project's."""
-        return self._sources.get(module)
-
     @property
     def sources(self) -> Mapping[str, Source]:
         """Module name → the text it was last loaded from, for all loaded project modules."""
