@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
+from hamdev.content import file_content
 from hamdev.errors import SettingsError, did_you_mean
 from hamdev.paths import SETTINGS_NAME
 
@@ -121,7 +122,7 @@ def load_settings(project: Path) -> Settings:
     """
     file = project / SETTINGS_NAME
     try:
-        content = file.read_bytes()
+        content = file_content(str(file))
     except FileNotFoundError:
         return Settings()
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -43,13 +44,26 @@ def content_digest(path: str) -> str | None:
         return None
 
 
+def file_content(path: str, max_bytes: int = -1) -> bytes:
+    """What a file begins with, and never a wait for somebody who writes to a pipe.
+
+    Args:
+        path: of a regular file.
+        max_bytes: so much is read at most; all of it if negative.
+
+    Raises:
+        OSError: there is no file, or it cannot be read.
+    """
+    with open(path, "rb", opener=_opener) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        return file.read(max_bytes)
+
+
 def small_content(path: str, max_bytes: int) -> bytes | None:
     """A file's content; None if there is no file, or a larger one."""
     try:
-        with open(path, "rb", opener=_opener) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
-            content = file.read(max_bytes + 1)
+        content = file_content(path, max_bytes + 1)
     except (OSError, ValueError):
         return None
     return content if len(content) <= max_bytes else None

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from hamdev.content import file_content
+
 USUAL_IGNORED = (
     ".git/", ".hg/", ".svn/", ".venv/", "venv/", "node_modules/", "__pycache__/", ".hamdev/",
     ".ipynb_checkpoints/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/", ".tox/", ".nox/",
@@ -123,7 +125,7 @@ def _parsed(root: str, pattern: str) -> _Pattern:
 
 def _lines(file: str) -> list[str]:
     try:
-        return Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
+        return file_content(file).decode("utf-8", "replace").splitlines()
     except OSError:
         return []
 

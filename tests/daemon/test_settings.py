@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,38 @@ def test_a_settings_file_that_is_deleted(daemon: Daemon) -> None:
     assert problem["kind"] == "settings"
     daemon.configure("kept")
     assert daemon.pipeline("kept")["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "cannot be read: Not a regular file"),
+        (lambda file: file.symlink_to("/dev/zero"), "cannot be read: Not a regular file"),
+        (Path.mkdir, "cannot be read: Is a directory"),
+    ],
+    ids=["pipe", "endless", "folder"],
+)
+def test_a_settings_file_that_is_something_else(
+    daemon: Daemon, make: Callable[[Path], None], message: str
+) -> None:
+    daemon.serve("held", "def one() -> int:\n    return 1\n")
+    file = daemon.root / "devserver.toml"
+    other = file.with_name("other")
+    make(other)
+    if other.is_dir():
+        file.unlink()
+    other.replace(file)
+    (problem,) = daemon.pipeline("held")["problems"]
+    assert (problem["kind"], problem["file"]) == ("settings", str(file))
+    assert problem["message"] == message
+    daemon.save("held", "def one() -> int:\n    return 2\n")
+    assert daemon.value("one") == 2
+    if file.is_dir():
+        file.rmdir()
+    else:
+        file.unlink()
+    daemon.configure("held")
+    assert daemon.pipeline("held")["problems"] == []
 
 
 def test_pipelines_come_and_go(daemon: Daemon) -> None:

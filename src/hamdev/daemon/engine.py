@@ -18,7 +18,7 @@ from hamdev.config import (
     Settings,
     WatchSettings,
     apply_options,
-    parse_settings,
+    load_settings,
 )
 from hamdev.core.module_names import places
 from hamdev.core.session import (
@@ -325,15 +325,7 @@ class Engine:
 
     def _settings_changed(self) -> None:
         try:
-            content = Path(self._settings_file).read_bytes()
-        except FileNotFoundError:
-            content = b""
-        except OSError as error:
-            self._show_settings_problem(Problem(kind="settings", message=str(error)))
-            return
-        try:
-            parsed = parse_settings(content, self._settings_file)
-            settings = apply_options(parsed, self._options)
+            settings = apply_options(load_settings(self.project), self._options)
         except SettingsError as error:
             problem = Problem(
                 kind="settings",

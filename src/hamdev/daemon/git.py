@@ -1,6 +1,6 @@
 """Is git at work on these files? Then what they hold now is not what they are going to hold."""
 
-# ruff: noqa: PTH110, PTH116, PTH118, PTH120, PTH123 - asked at every save; `Path` costs more than the stat
+# ruff: noqa: PTH110, PTH116, PTH118, PTH120 - asked at every save; `Path` costs more than the stat
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from hamdev.content import file_content
 
 # A lock that exists while nothing is written for so long was left behind, or does not concern us.
 PATIENCE_S = 3.0
@@ -106,8 +108,8 @@ def _git_folder(place: str) -> str | None:
         if stat.S_ISDIR(os.stat(path).st_mode):
             return path
         # A linked work tree or a submodule.
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            kind, _, target = file.read(4096).rstrip("\r\n").partition(": ")
+        content = file_content(path, 4096).decode("utf-8", "surrogateescape")
+        kind, _, target = content.rstrip("\r\n").partition(": ")
     except OSError:
         return None
     return os.path.join(place, target) if kind == "gitdir" else None
