@@ -531,6 +531,20 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     assert files(store) == sorted(f"{keys[number]}.value" for number in (1, 2, 3))
 
 
+def test_what_was_just_written_is_newer_than_what_was_just_used(tmp_path: Path) -> None:
+    used, written, last = (f"{number:016x}" for number in range(3))
+    store = Store(tmp_path / "values", LARGE)
+    size = store.put(used, b"").size
+    for _ in range(100):
+        store.clear()
+        store = Store(store.folder, 2 * size)
+        store.put(used, b"")
+        assert store.get(used) is not MISSING
+        store.put(written, b"")
+        store.put(last, b"")
+        assert files(store) == sorted([f"{written}.value", f"{last}.value"])
+
+
 @SHARED
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4000), st.booleans()), max_size=30))
 def test_it_is_a_bounded_dictionary_that_forgets_the_least_recently_used(

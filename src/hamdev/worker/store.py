@@ -117,8 +117,7 @@ class Store:
             if content is None:
                 return self._remove(file, descriptor)
             value = pickle.Unpickler(_Pickle(content[0], is_unwanted), buffers=content[1]).load()
-            now = time.time_ns()
-            os.utime(descriptor, ns=(now, now))
+            _note_use(descriptor)
             return value
         except (MemoryError, OSError, _UnwantedError):  # says nothing about the file
             return MISSING
@@ -149,6 +148,7 @@ class Store:
             descriptor = os.open(temporary, flags, 0o600)
             try:
                 size = _write(descriptor, key, value, self.max_bytes)
+                _note_use(descriptor)
             finally:
                 os.close(descriptor)
             if not is_unchanged():
@@ -232,6 +232,12 @@ class Store:
             if file != keep:
                 _unlink(file)
                 excess -= status.st_size
+
+
+def _note_use(descriptor: int) -> None:
+    # The kernel dates what is written by the last tick of its clock, which may be before a use.
+    now = time.time_ns()
+    os.utime(descriptor, ns=(now, now))
 
 
 def _unlink(file: Path) -> None:
