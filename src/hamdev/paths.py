@@ -128,3 +128,12 @@ def _make(folder: Path) -> None:
     if not folder.parent.exists():
         _make(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one that takes its place: device and inode; None without."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)

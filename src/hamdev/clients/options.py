@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -86,6 +87,27 @@ def run_options(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def output_options(formats: list[str], file_help: str) -> Callable[[F], F]:
+    """The options of commands that print something, or write it to a file: how, and where to."""
+
+    def with_options(command: F) -> F:
+        command = click.option(
+            "-o",
+            "--output",
+            type=click.Path(dir_okay=False, writable=True, path_type=Path),
+            metavar="FILE",
+            help=file_help,
+        )(command)
+        return click.option(
+            "--format",
+            "format_",
+            type=click.Choice(formats),
+            help="By default what the ending of -o says, or text.",
+        )(command)
+
+    return with_options
 
 
 def example(text: str) -> str:

@@ -220,14 +220,3 @@ def is_mutable(value: ast.AST) -> bool:
         case ast.Call() | ast.List() | ast.Dict() | ast.Set() | ast.ListComp() | ast.DictComp():
             return True
     return False
-
-
-def absolute_base(node: ast.ImportFrom, package: str) -> str | None:
-    """The module that a `from … import` names; None if it climbs out of the package."""
-    if node.level == 0:
-        return node.module or ""
-    parts = package.split(".") if package else []
-    if node.level - 1 > len(parts):
-        return None
-    base = parts[: len(parts) - (node.level - 1)]
-    return ".".join([*base, *([node.module] if node.module else [])])

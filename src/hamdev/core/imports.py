@@ -76,7 +76,7 @@ def scan_of(found: Iterable[Mentions], module: str, is_package: bool) -> ImportS
                     alias.name if alias.asname else top
                 )
             continue
-        base = _absolute(node, package)
+        base = absolute_base(node, package)
         if base:
             names.add(base)
         for alias in node.names:
@@ -123,7 +123,8 @@ def _chain(node: ast.Attribute) -> list[str]:
     return [inner.id, *reversed(words)] if isinstance(inner, ast.Name) else []
 
 
-def _absolute(node: ast.ImportFrom, package: str) -> str | None:
+def absolute_base(node: ast.ImportFrom, package: str) -> str | None:
+    """The module that a `from … import` names; None if it climbs out of the package."""
     if node.level == 0:
         return node.module or ""
     parts = package.split(".") if package else []

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from hamdev.core.expressions import absolute_base
+from hamdev.core.imports import absolute_base
 from hamdev.core.parsing import Parsed, Placed
 from hamdev.core.statements import StatementReader
 from hamdev.core.surroundings import Surroundings

@@ -11,7 +11,6 @@ import ast
 from collections.abc import Iterable
 
 from hamdev.core.expressions import (
-    absolute_base,
     copied_first,
     defaults,
     freshness,
@@ -22,6 +21,7 @@ from hamdev.core.expressions import (
     passed,
     root_path,
 )
+from hamdev.core.imports import absolute_base
 from hamdev.core.scopes import ScopeReader, atom, digest_of, is_shared
 from hamdev.core.uses import (
     AUGMENT,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hamdev.errors import SocketInUseError
-from hamdev.paths import make_private_folder
+from hamdev.paths import identity_of, make_private_folder
 
 
 @contextmanager
@@ -61,7 +61,7 @@ class Listener:
                 os.umask(before)
             self.socket.listen(128)
             self.socket.setblocking(False)
-            self._identity = _identity(self.path)
+            self._identity = identity_of(self.path)
         except BaseException:
             self.socket.close()
             raise
@@ -70,7 +70,7 @@ class Listener:
         """Listen no more, and remove the file if it still is ours."""
         self.socket.close()
         try:
-            if _identity(self.path) == self._identity:
+            if identity_of(self.path) == self._identity:
                 self.path.unlink(missing_ok=True)
         except OSError:
             pass  # somebody was faster, or has closed the folder
@@ -78,12 +78,12 @@ class Listener:
     @property
     def is_deleted(self) -> bool:
         """Whether clients find nothing any more where they look."""
-        return _identity(self.path) is None
+        return identity_of(self.path) is None
 
     @property
     def is_replaced(self) -> bool:
         """Whether clients find something else."""
-        return _identity(self.path) not in (None, self._identity)
+        return identity_of(self.path) not in (None, self._identity)
 
     def _require_nobody(self) -> None:
         """Two projects may be told to use one path, and neither may take it from the other."""
@@ -100,11 +100,3 @@ class Listener:
             "or give each project a path of its own (HAMDEV_SOCKET, or [server] socket in "
             "devserver.toml)."
         )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino)

@@ -18,7 +18,13 @@ from hamdev import __version__
 from hamdev.daemon.pulse import beat
 from hamdev.errors import DaemonRunningError
 from hamdev.messages import PROTOCOL
-from hamdev.paths import daemon_file, information_folder, lock_file, make_private_folder
+from hamdev.paths import (
+    daemon_file,
+    identity_of,
+    information_folder,
+    lock_file,
+    make_private_folder,
+)
 
 # How often to see whether somebody deleted them, as `git clean -fdx` does.
 LOOK_S = 1.0
@@ -77,7 +83,7 @@ class Place:
         while True:
             await beat(LOOK_S)
             try:
-                if _identity(self._lock) != self._identity:
+                if identity_of(self._lock) != self._identity:
                     self._take(locks)
                     log.warning("somebody deleted the lock; it is there again")
                 if not daemon_file(self._project).exists():
@@ -97,7 +103,7 @@ class Place:
         lock = FileLock(self._lock, timeout=0, thread_local=False)
         lock.acquire()
         locks.callback(lock.release)
-        self._identity = _identity(self._lock)
+        self._identity = identity_of(self._lock)
 
     def _announce(self) -> None:
         file = daemon_file(self._project)
@@ -161,11 +167,3 @@ def _remove(folder: Path) -> None:
         folder.unlink()
     else:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino)

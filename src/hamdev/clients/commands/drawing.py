@@ -11,26 +11,14 @@ from typing import Any
 import click
 
 from hamdev.clients.commands.showing import of_pipeline
-from hamdev.clients.options import example
+from hamdev.clients.options import example, output_options
 
 FORMATS = ["text", "svg", "png", "dot", "json"]
 _ENDINGS = {f".{name}": name for name in FORMATS} | {".txt": "text", ".gv": "dot"}
 
 
 @click.command(epilog=example("hamdev graph -o graph.svg"))
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    help="By default what the ending of -o says, or text.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    metavar="FILE",
-    help="Write it to a file: .svg, .png, .dot, .json or .txt.",
-)
+@output_options(FORMATS, "Write it to a file: .svg, .png, .dot, .json or .txt.")
 @of_pipeline
 @click.pass_obj
 def graph(

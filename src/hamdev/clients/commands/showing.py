@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hamdev.clients.options import example
+from hamdev.clients.options import example, output_options
 from hamdev.clients.protocol import SYNC_TIMEOUT_S
 
 FORMATS = ["text", "json", "csv", "parquet", "arrow", "pickle", "png"]
@@ -72,19 +72,7 @@ def sync(project: Path | None, files: tuple[Path, ...], timeout: float, as_json:
 
 @click.command(epilog=example("hamdev result clean_orders -o orders.parquet"))
 @click.argument("node")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    help="By default what the ending of -o says, or text.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    metavar="FILE",
-    help="Write exactly the value's bytes to a file.",
-)
+@output_options(FORMATS, "Write exactly the value's bytes to a file.")
 @of_pipeline
 @click.pass_obj
 def result(
