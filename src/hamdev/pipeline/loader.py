@@ -9,14 +9,10 @@ as they were if anything fails. Module objects that are in use by a run are neve
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
-import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,11 +20,12 @@ from typing import Any
 from hamdev.core.definitions import Definitions
 from hamdev.core.references import Key
 from hamdev.core.versions import Codebase
-from hamdev.errors import ModuleMissingError
+from hamdev.pipeline.entries import Entries, Entry
 from hamdev.pipeline.finder import ProjectFinder, finder_of, forget_listings
 from hamdev.pipeline.folder import ProjectFolder
 from hamdev.pipeline.installed import tokens
 from hamdev.pipeline.load_reads import LoadReads
+from hamdev.pipeline.module_table import ModuleTable
 from hamdev.pipeline.patching import (
     Definer,
     Loaded,
@@ -46,8 +43,6 @@ __all__ = ["Project", "ReloadMode"]
 
 # sys.modules belongs to the whole process, so loading is one at a time for all projects.
 _loading_lock = threading.RLock()
-
-Entry = str | ModuleType
 
 
 class Project:
@@ -69,11 +64,11 @@ class Project:
     def __init__(self, root: Path, pipelines_dir: str = "pipelines") -> None:
         self._folder = ProjectFolder(root, pipelines_dir)
         self._finder = ProjectFinder(self._folder)
+        self._table = ModuleTable(self._folder, self._finder)
+        self._entries = Entries(self._folder, self._finder)
         self._reloading = Reloading(self._folder, self._finder)
         self._modules: dict[str, ModuleType] = {}
         self._sources: dict[str, Source] = {}
-        self._successors: dict[int, ModuleType] = {}
-        self._missing: set[str] = set()
         self._definer = Definer()
         self._codebase: Codebase | None = None
         self._states: dict[str, Loaded] = {}
@@ -81,8 +76,6 @@ class Project:
         self._anticipated: _Anticipated | None = None
         self._present_versions: dict[str, Mapping[str, str]] = {}
         self._reached_last: set[str] = set()
-        self._settled: _Settled | None = None
-        self._was_settled = False
         self.generation = 0
         self.whole_because = ""
         self._expected: set[str] = set()
@@ -130,7 +123,7 @@ class Project:
 
         A file whose appearance would let a missing import succeed is given with None.
         """
-        files: dict[str, str | None] = dict.fromkeys(self._missing)
+        files: dict[str, str | None] = dict.fromkeys(self._entries.missing)
         files.update((source.file, source.sha256) for source in self._finder.read.values())
         return files
 
@@ -155,10 +148,6 @@ class Project:
             and name not in self._modules
             and name.partition(".")[0] not in sys.stdlib_module_names
         )
-
-    def attempted_names(self, name: str) -> list[str]:
-        """The module names to try for `name`, in order."""
-        return self._folder.attempted_names(name)
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -201,9 +190,10 @@ class Project:
             if reload == "patch":
                 self._take_in_late_imports()
             self.load_reads.begin()
-            self._finder.read, self._missing = {}, set()
+            self._finder.read = {}
+            self._entries.missing.clear()
             forget_listings(self._folder)
-            before = self._step_in()
+            before = self._table.take(self._modules)
             generation = self.generation
             try:
                 self._adopt(entries)
@@ -212,7 +202,7 @@ class Project:
                 else:
                     if reload != "none":
                         self._take_out(entries, reload)
-                    modules = self._import_entries(entries, reload)
+                    modules = self._entries.imported(entries, self._modules, reload != "none")
                 with _present(modules):
                     yield modules
             except BaseException as error:
@@ -221,8 +211,8 @@ class Project:
                 self._undo_patch()
                 if isinstance(error, ModuleNotFoundError) and error.name:
                     for name in self._names_missing_with(error.name):
-                        self._missing.update(self._folder.candidate_files(name))
-                self._step_back(before)
+                        self._entries.missing.update(self._folder.candidate_files(name))
+                self._table.put_back(before)
                 raise
             self._commit(before, modules, entries)
             try:
@@ -260,7 +250,7 @@ class Project:
             self._anticipated = plan
 
     def _is_loaded(self, entry: Entry) -> bool:
-        names = [entry.__name__] if isinstance(entry, ModuleType) else self.attempted_names(entry)
+        names = self._entries.attempted_names(entry)
         return any(name in self._modules and name in sys.modules for name in names)
 
     def _take_in_late_imports(self) -> None:
@@ -290,7 +280,7 @@ class Project:
         self.whole_because = ""
         try:
             fresh = self._apply_patch(entries)
-            modules = self._import_entries(entries, "none")
+            modules = self._entries.imported(entries, self._modules, reload=False)
             for name in fresh:
                 read = self._finder.read.get(name)
                 if name in sys.modules and (read is None or read.sha256 != fresh[name].sha256):
@@ -310,7 +300,7 @@ class Project:
             if is_ours and name not in self._modules:
                 del sys.modules[name]  # the patch brought it in
         self._take_out(entries, mode)
-        return self._import_entries(entries, mode)
+        return self._entries.imported(entries, self._modules, reload=True)
 
     def _apply_patch(self, entries: Sequence[Entry]) -> dict[str, Source]:
         """Patch what is loaded; return the texts of modules that are going to be imported.
@@ -334,8 +324,7 @@ class Project:
     def _plan(self, entries: Sequence[Entry]) -> _Anticipated:
         """What to execute again; taken from what was anticipated if that is still right."""
         assert self._codebase is not None
-        starts = [e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries]
-        reached, changed = self._reached(starts)
+        reached, changed = self._reached(entries)
         outside = self._outside({**self._sources, **changed})
         data = self.load_reads.present_digests()
         renewed = self.state.changed(self.token_of) | self.load_reads.caches.outdated()
@@ -356,11 +345,11 @@ class Project:
         )
         return _Anticipated(self._codebase, reached, changed, outside, data, renewed, patch)
 
-    def _reached(self, starts: Sequence[str]) -> tuple[set[str], dict[str, Source]]:
-        """The project's modules that `starts` lead to, and those texts that are new among them."""
+    def _reached(self, entries: Sequence[Entry]) -> tuple[set[str], dict[str, Source]]:
+        """The project's modules that entries lead to, and those texts that are new among them."""
         changed: dict[str, Source] = {}
         reached: set[str] = set()
-        todo = list(starts)
+        todo = list(map(self._entries.name_of, entries))
         while todo:
             name = todo.pop()
             if name in reached:
@@ -407,10 +396,7 @@ class Project:
         """The texts of modules that are not loaded, and that functions may import."""
         executed = dict(self._finder.read)
         try:
-            starts = [
-                e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries
-            ]
-            return self._reached(starts)[1]
+            return self._reached(entries)[1]
         except (NotPatchableError, SyntaxError):
             return {}
         finally:
@@ -476,47 +462,14 @@ class Project:
 
     # -- loading as a whole -------------------------------------------------------------------
 
-    def _step_in(self) -> dict[str, ModuleType]:
-        """Make sys.modules hold this project's modules; return what it held before."""
-        before = dict(sys.modules)
-        self._was_settled = self._is_settled()
-        if self._was_settled:
-            return before
-        tops = [name for name, module in before.items() if "." not in name and module is not None]
-        shadowing = {name for name in tops if self._is_shadowed(name, before[name])}
-        for name, module in before.items():
-            if module is None:
-                continue
-            if name.partition(".")[0] in shadowing or self._is_others(module):
-                del sys.modules[name]
-        sys.modules.update(self._modules)
-        if sys.modules == before:
-            doubtful = {n for n in tops if self._may_be_shadowed(n, before[n])}
-            self._settled = _Settled(before, doubtful)
-        return before
-
-    def _is_settled(self) -> bool:
-        """Whether sys.modules is as it was when looking at all of it led to nothing."""
-        settled = self._settled
-        if settled is None or sys.modules != settled.modules:
-            self._settled = None
-            return False
-        return not any(self._is_shadowed(n, settled.modules[n]) for n in settled.doubtful)
-
-    def _step_back(self, before: Mapping[str, ModuleType]) -> None:
-        for name, module in list(sys.modules.items()):
-            if module is not None and finder_of(module) is not None and name not in before:
-                del sys.modules[name]
-        sys.modules.update(before)
-
     def _commit(
         self,
         before: Mapping[str, ModuleType],
         modules: Sequence[ModuleType],
         entries: Sequence[Entry],
     ) -> None:
-        if not self._was_settled or sys.modules != before:
-            self._modules = self._present_modules()
+        if not self._table.is_as_taken(before):
+            self._modules = self._table.present()
         if self._patch is None:
             # A patch has read all that these entries reach. What else is loaded may have changed or
             # gone since, and says nothing of these entries.
@@ -524,23 +477,8 @@ class Project:
         known = {**self._sources, **self._finder.read}
         self._sources = {name: known[name] for name in self._modules if name in known}
         self._reloading.forget_absent()
-        by_name = {module.__name__: module for module in modules}
-        for entry in entries:
-            if isinstance(entry, ModuleType) and by_name.get(entry.__name__, entry) is not entry:
-                self._successors[id(entry)] = entry
-        for name, module in before.items():
-            # What a reload of ours left out is gone; what belongs to others comes back.
-            if name not in sys.modules and (
-                module is None or finder_of(module) is not self._finder
-            ):
-                sys.modules[name] = module
-
-    def _present_modules(self) -> dict[str, ModuleType]:
-        return {
-            name: module
-            for name, module in list(sys.modules.items())
-            if module is not None and finder_of(module) is self._finder
-        }
+        self._entries.note_successors(entries, modules)
+        self._table.give_back(before)
 
     def _note_read(self, modules: Mapping[str, ModuleType]) -> None:
         for name, module in modules.items():
@@ -548,45 +486,18 @@ class Project:
             if isinstance(source, Source):
                 self._finder.read.setdefault(name, source)
 
-    def _is_others(self, module: ModuleType) -> bool:
-        return finder_of(module) not in (None, self._finder)
-
-    def _is_shadowed(self, name: str, present: ModuleType) -> bool:
-        """Whether `present` stands, under this name, where this project's own module would be."""
-        if (finder := finder_of(present)) is not None:
-            return finder is not self._finder
-        if not self._may_be_shadowed(name, present) or (ours := self._folder.path_of(name)) is None:
-            return False
-        theirs: str | None = getattr(present, "__file__", None)
-        if theirs is None:
-            return hasattr(present, "__path__") and not self._folder.holds_any(present.__path__)
-        return os.path.realpath(theirs) != os.path.realpath(ours)
-
-    def _may_be_shadowed(self, name: str, present: ModuleType) -> bool:
-        """Whether a file that appears in the project's folder would take the place of `present`."""
-        if name in sys.stdlib_module_names or finder_of(present) is not None:
-            return False
-        theirs: str | None = getattr(present, "__file__", None)
-        return theirs is None or not theirs.startswith(
-            (sys.prefix + os.sep, sys.base_prefix + os.sep)
-        )
-
     def _names_missing_with(self, missing: str) -> set[str]:
         """`missing` and what is imported from below it: its folder alone may make it a package."""
         read = list(self._finder.read.items())
         names = {name for item in read for name in self._reloading.scan(*item).names}
         return {missing, *(name for name in names if name.startswith(missing + "."))}
 
-    # -- entries → modules --------------------------------------------------------------------
-
     def _adopt(self, entries: Sequence[Entry]) -> None:
         """Load entries from source even if they lie outside the project's folder."""
-        for entry in entries:
-            name = entry.__name__ if isinstance(entry, ModuleType) else self._find_name(entry)
-            self._finder.adopted.add(name)
+        self._finder.adopted.update(map(self._entries.name_of, entries))
 
     def _take_out(self, entries: Sequence[Entry], reload: ReloadMode) -> None:
-        starts = {e.__name__ if isinstance(e, ModuleType) else self._find_name(e) for e in entries}
+        starts = set(map(self._entries.name_of, entries))
         replaced = self._reloading.replaced(starts, reload, self._modules, self._sources)
         if replaced.executed:
             self.generation += 1
@@ -597,87 +508,6 @@ class Project:
             parent, _, attribute = name.rpartition(".")
             if parent in twins:
                 setattr(twins[parent], attribute, twin)
-
-    def _import_entries(self, entries: Sequence[Entry], reload: ReloadMode) -> list[ModuleType]:
-        modules: dict[str, ModuleType] = {}
-        for entry in entries:
-            if isinstance(entry, ModuleType):
-                module = self._current(entry, reload)
-            else:
-                module = self._import(self._find_name(entry), entry)
-            # Dropping the earlier one of two keeps the order in which Hamilton lets nodes win.
-            modules.pop(module.__name__, None)
-            modules[module.__name__] = module
-        return list(modules.values())
-
-    def _current(self, entry: ModuleType, reload: ReloadMode) -> ModuleType:
-        """The object itself, or what a reload made of it."""
-        name = entry.__name__
-        file = getattr(entry, "__file__", None)
-        if reload != "none" and file is not None and file.endswith(".py"):
-            spec = self._finder.find_present(name)
-            if spec is not None and os.path.realpath(spec.origin or "") == os.path.realpath(file):
-                return self._import(name, name)
-            return self._execute_file(name, file)
-        if id(entry) in self._successors:
-            return self._modules.get(name, entry)
-        return entry
-
-    def _execute_file(self, name: str, file: str) -> ModuleType:
-        """Load a module that no import by its name would find, such as one loaded by its path."""
-        loader = SourceLoader(name, file, self._finder.record)
-        spec = importlib.util.spec_from_file_location(name, file, loader=loader)
-        assert spec is not None  # it is None only for files whose loader is to be guessed
-        spec.loader_state = self._finder
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)
-        with _named(name, file):
-            loader.exec_module(module)
-        return module
-
-    def _import(self, name: str, wanted: str) -> ModuleType:
-        with _named(name, wanted):
-            return importlib.import_module(name)
-
-    def _find_name(self, wanted: str) -> str:
-        attempted = self.attempted_names(wanted)
-        for candidate in attempted:
-            with _named(candidate, wanted):
-                if self._find(candidate):
-                    return candidate
-        files = [f for name in attempted for f in self._folder.candidate_files(name)]
-        candidates = [file for file in files if "-" not in Path(file).name]
-        self._missing.update(candidates)
-        raise ModuleMissingError(wanted, attempted, candidates)
-
-    def _find(self, name: str) -> bool:
-        if not all(name.split(".")) or "/" in name or name.endswith(".py"):
-            return False
-        if sys.modules.get(name) is not None:
-            return True
-        parent = name.rpartition(".")[0]
-        try:
-            if parent and not self._find(parent):
-                return False
-            spec: ModuleSpec | None = importlib.util.find_spec(name)
-            return spec is not None
-        except ModuleNotFoundError as error:
-            # Only "the parent is not there" is an answer; an error inside a parent is the user's.
-            if error.name and (name == error.name or name.startswith(error.name + ".")):
-                return False
-            raise
-
-
-@dataclass(frozen=True)
-class _Settled:
-    """A sys.modules that needed no change to hold this project's modules, and no others'.
-
-    Attributes:
-        modules: a copy.
-        doubtful: top-level modules whose place a file in the project's folder could take.
-    """
-
-    modules: dict[str, ModuleType]
-    doubtful: set[str]
 
 
 @dataclass(frozen=True)
@@ -691,16 +521,6 @@ class _Anticipated:
     data: Mapping[str, str]
     renewed: set[Key]
     patch: Patch
-
-
-@contextlib.contextmanager
-def _named(name: str, wanted: str) -> Iterator[None]:
-    """Let whatever is raised say which pipeline module it came from."""
-    try:
-        yield
-    except BaseException as error:
-        error.add_note(f"hamdev: raised while importing pipeline module {name!r} ({wanted!r})")
-        raise
 
 
 def _without(package: ModuleType, leaving: Mapping[str, ModuleType]) -> ModuleType:
