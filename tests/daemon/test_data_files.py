@@ -125,6 +125,42 @@ def test_what_a_module_reads_when_it_is_loaded(daemon: Daemon) -> None:
     assert daemon.value("rated") == 30
 
 
+def test_what_a_broken_module_has_read_changes(daemon: Daemon) -> None:
+    data = daemon.write("data/in.txt", "1")
+    text = f"TEXT = open({str(data)!r}).read()\n\ndef words() -> str:\n    return TEXT\n"
+    daemon.serve("held", text)
+    daemon.save("held", "(\n" + text)
+    assert daemon.pipeline("held")["state"] == "failed"
+    client = daemon.subscriber()
+    daemon.write("data/in.txt", "2")
+    finished, _ = next_run(client)
+    assert finished["outcome"] == "failed"
+    (problem,) = daemon.pipeline("held")["problems"]
+    assert problem["kind"] == "syntax"
+    require_quiet(daemon, client)
+    daemon.save("held", text)
+    assert daemon.value("words") == "2"
+
+
+def test_what_modules_of_two_pipelines_have_read_changes(daemon: Daemon) -> None:
+    data = daemon.write("data/in.txt", "1")
+    text = f"TEXT = open({str(data)!r}).read()\n\ndef words() -> str:\n    return TEXT\n"
+    daemon.save("second", text)
+    daemon.save("first", text)
+    daemon.configure("first", "second")
+    daemon.sync()
+    client = daemon.subscriber()
+    daemon.write("data/in.txt", "2")
+    events = [*client.until("run.finished"), *client.until("run.finished")]
+    changes = [e["files"] for e in events if e["type"] == "files.changed"]
+    assert changes == [[str(data)]]
+    ends = [(e["pipeline"], e["outcome"]) for e in events if e["type"] == "run.finished"]
+    assert ends == [("first", "ok"), ("second", "ok")]
+    assert daemon.value("words", pipeline="first") == "2"
+    assert daemon.value("words", pipeline="second") == "2"
+    require_quiet(daemon, client)
+
+
 def test_a_module_that_writes_what_it_reads(daemon: Daemon) -> None:
     text = """
         from pathlib import Path

@@ -69,6 +69,9 @@ class LoadReads:
         self._states: dict[Key, dict[str, FileState]] = {}
         self._modules: dict[str, ModuleType] = {}
         self._failed: list[_Opened] = []
+        # Of files that earlier loads have read: what they hold, as far as this load has looked.
+        self._seen: dict[str, str | None] = {}
+        self._has_failed = False
         self._loader: int | None = None
         self._folders: set[str] = set()
         self.caches = CacheReads()
@@ -100,6 +103,8 @@ class LoadReads:
         """What is read from now on belongs to another load, by this thread."""
         self.caches.begin()
         self._forget()
+        self._seen = {}
+        self._has_failed = False
         self._loader = threading.get_ident()
 
     def fail(self) -> None:
@@ -108,6 +113,7 @@ class LoadReads:
         opened = self._opened
         self._forget()
         self._failed = opened
+        self._has_failed = True
 
     def _forget(self) -> None:
         self._loader = None
@@ -140,6 +146,7 @@ class LoadReads:
             if (name := names.get(opened.module_file)) is None or opened.path in self._written:
                 continue
             state = state_of(opened.path, opened.sight)
+            self._seen[opened.path] = state.shown_digest
             for key in _keys(texts[name], layouts[name], opened.line):
                 self._states.setdefault(key, {})[opened.path] = state
         heard = {opened.path for opened in self._opened} | self._written
@@ -185,6 +192,7 @@ class LoadReads:
             for path, known in found.items():
                 if path not in self._written and not self._owns(path):
                     state = state_of(path, known)
+                    self._seen[path] = state.shown_digest
                     for key in _named(definitions, statement.names):
                         self._states.setdefault(key, {}).setdefault(path, state)
 
@@ -208,14 +216,23 @@ class LoadReads:
                     with unobserved():
                         is_same = state.is_same(path)
                         digest = state.digest if is_same else content_digest(path)
+                    self._seen[path] = digest
                     # Of a large file that has just been written, the digest does not tell enough.
                     is_doubtful = not is_same and digest is not None and digest == state.digest
                     found[path] = DOUBTFUL if is_doubtful else digest or "absent"
         return found
 
     def files(self) -> dict[str, str | None]:
-        """File → digest, of all that was read, also by a load that failed."""
-        found = {p: s.shown_digest for files in self._states.values() for p, s in files.items()}
+        """File → digest, of all that the last load depends on, also if it failed.
+
+        What was read before is given as the last load has found it; a load that failed before it
+        looked does not depend on it.
+        """
+        found: dict[str, str | None] = {}
+        if not self._has_failed:
+            for files in self._states.values():
+                found.update((path, state.shown_digest) for path, state in files.items())
+        found |= self._seen
         for opened in self._failed:
             if opened.path not in self._written:
                 found[opened.path] = state_of(opened.path, opened.sight).shown_digest
