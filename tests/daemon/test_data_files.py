@@ -150,15 +150,16 @@ def test_what_modules_of_two_pipelines_have_read_changes(daemon: Daemon) -> None
     daemon.configure("first", "second")
     daemon.sync()
     client = daemon.subscriber()
-    daemon.write("data/in.txt", "2")
-    events = [*client.until("run.finished"), *client.until("run.finished")]
-    changes = [e["files"] for e in events if e["type"] == "files.changed"]
-    assert changes == [[str(data)]]
-    ends = [(e["pipeline"], e["outcome"]) for e in events if e["type"] == "run.finished"]
-    assert ends == [("first", "ok"), ("second", "ok")]
-    assert daemon.value("words", pipeline="first") == "2"
-    assert daemon.value("words", pipeline="second") == "2"
-    require_quiet(daemon, client)
+    for content in ("2", "3", "4"):
+        daemon.write("data/in.txt", content)
+        events = [*client.until("run.finished"), *client.until("run.finished")]
+        changes = [e["files"] for e in events if e["type"] == "files.changed"]
+        assert changes == [[str(data)]]
+        ends = [(e["pipeline"], e["outcome"]) for e in events if e["type"] == "run.finished"]
+        assert ends == [("first", "ok"), ("second", "ok")]
+        assert daemon.value("words", pipeline="first") == content
+        assert daemon.value("words", pipeline="second") == content
+        require_quiet(daemon, client)
 
 
 def test_a_module_that_writes_what_it_reads(daemon: Daemon) -> None:

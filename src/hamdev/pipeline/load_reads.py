@@ -203,9 +203,24 @@ class LoadReads:
         """Definition → the files that it was made from."""
         return {key: frozenset(files) for key, files in self._states.items()}
 
-    def loaded_digests(self) -> dict[str, str]:
-        """File → what it held when it was read."""
-        return _one_each(self._states)
+    def loaded_digests(self, loaded: Collection[str]) -> dict[str, str]:
+        """File → what it held when it was read.
+
+        Args:
+            loaded: modules that are up to date. Others may have read something else, which says
+                nothing of these; before they are used, they are looked at again.
+        """
+        read_by: dict[str, dict[Key, str]] = {}
+        for key, files in self._states.items():
+            for path, state in files.items():
+                read_by.setdefault(path, {})[key] = state.shown_digest or "absent"
+        found = {}
+        for path, read in read_by.items():
+            present = {key: digest for key, digest in read.items() if key[0] in loaded} or read
+            first, *others = dict.fromkeys(present.values())
+            # It changed between two statements that read it: no other moment has the same text.
+            found[path] = first if not others else f"{DOUBTFUL}: {sorted(present.items())}"
+        return found
 
     def present_digests(self) -> dict[str, str]:
         """File → what it holds now."""
@@ -240,17 +255,11 @@ class LoadReads:
 
 
 def _digests(states: Mapping[Key, Mapping[str, FileState]]) -> dict[Key, dict[str, str]]:
-    return {key: _one_each({key: files}) for key, files in states.items() if files}
-
-
-def _one_each(states: Mapping[Key, Mapping[str, FileState]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for files in states.values():
-        for path, state in files.items():
-            digest = state.shown_digest or "absent"
-            if found.setdefault(path, digest) != digest:
-                found[path] = DOUBTFUL  # it changed between two statements that read it
-    return found
+    return {
+        key: {path: state.shown_digest or "absent" for path, state in files.items()}
+        for key, files in states.items()
+        if files
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -454,7 +454,7 @@ class Project:
         self.load_reads.caches.know(self._codebase)
         if not is_other:
             return
-        reads, data = self.load_reads.reads, self.load_reads.loaded_digests()
+        reads, data = self.load_reads.reads, self.load_reads.loaded_digests(loaded)
         self._codebase = self._codebase.updated({}, reads=reads, data=data)
         for name in self._states.keys() & set(loaded):
             source = self._states[name].source
