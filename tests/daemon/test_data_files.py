@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import textwrap
+from pathlib import Path
 from typing import Any
 
-from real_daemon import Client, Daemon
+from real_daemon import Client, Daemon, running
 
 
 def next_run(client: Client) -> tuple[dict[str, Any], set[str]]:
@@ -160,6 +161,38 @@ def test_what_modules_of_two_pipelines_have_read_changes(daemon: Daemon) -> None
         assert daemon.value("words", pipeline="first") == content
         assert daemon.value("words", pipeline="second") == content
         require_quiet(daemon, client)
+
+
+def test_a_file_that_is_replaced_right_after_a_module_has_read_it(
+    tmp_path: Path, quick_start: None
+) -> None:
+    data, other = tmp_path / "in.txt", tmp_path / "other.txt"
+    text = f"""
+        import subprocess
+
+        def _read(path: str) -> str:
+            text = open(path).read()
+            subprocess.run(["sh", "-c", "test ! -e {other} || mv {other} " + path])
+            return text
+
+        TEXT = _read({str(data)!r})
+
+        def words() -> str:
+            return TEXT
+    """
+    data.write_text("1")
+    (tmp_path / "devserver.toml").write_text("[pipelines.replaced]\n")
+    # Without events, what the worker says of the file comes before anybody else has looked.
+    with running(tmp_path, environment={"HAMDEV_NO_FILE_EVENTS": "1"}) as daemon:
+        daemon.serve("replaced", text)
+        client = daemon.subscriber()
+        other.write_text("3")
+        daemon.write("in.txt", "2")
+        while client.event("run.finished")["outcome"] != "ok":
+            pass
+        assert daemon.value("words") == "3"
+        assert not other.exists()
+        require_quiet(daemon, daemon.subscriber())
 
 
 def test_a_module_that_writes_what_it_reads(daemon: Daemon) -> None:

@@ -141,21 +141,24 @@ class LoadReads:
             key: files for key, files in before.items() if self._stays(key, modules, executed)
         }
         self.caches.drop(lambda key: not self._stays(key, modules, executed))
+        renewed: set[Key] = set()
         names = {texts[name].file: name for name in layouts.keys() & texts.keys()}
         for opened in self._opened:
             if (name := names.get(opened.module_file)) is None or opened.path in self._written:
                 continue
             state = state_of(opened.path, opened.sight)
-            self._seen[opened.path] = state.shown_digest
             for key in _keys(texts[name], layouts[name], opened.line):
                 self._states.setdefault(key, {})[opened.path] = state
+                renewed.add(key)
         heard = {opened.path for opened in self._opened} | self._written
         data = {p: known for p, known in self.opened_data().items() if p not in heard}
         for name in layouts.keys() & texts.keys() & modules.keys():
             if self._modules.get(name) is not modules[name]:
-                self._take_unheard(modules[name], texts[name], layouts[name].statements, data)
-            elif name in executed:
-                self._take_unheard(modules[name], texts[name], executed[name], data)
+                statements: Sequence[TopLevel] = layouts[name].statements
+            else:
+                statements = executed.get(name, ())
+            renewed |= self._take_unheard(modules[name], texts[name], statements, data)
+        self._see(renewed)
         self._modules = dict(modules)
         self._forget()
         return _digests(before) != _digests(self._states)
@@ -177,8 +180,13 @@ class LoadReads:
         definitions: Definitions,
         statements: Iterable[TopLevel],
         data: Mapping[str, Sight],
-    ) -> None:
-        """Take the files that statements name as read by them: readers in C or Rust are silent."""
+    ) -> set[Key]:
+        """Take the files that statements name as read by them: readers in C or Rust are silent.
+
+        Returns:
+            What was made from such files.
+        """
+        renewed: set[Key] = set()
         for statement in statements:
             if not _may_read(statement.node):
                 continue
@@ -192,9 +200,19 @@ class LoadReads:
             for path, known in found.items():
                 if path not in self._written and not self._owns(path):
                     state = state_of(path, known)
-                    self._seen[path] = state.shown_digest
                     for key in _named(definitions, statement.names):
                         self._states.setdefault(key, {}).setdefault(path, state)
+                        renewed.add(key)
+        return renewed
+
+    def _see(self, renewed: Iterable[Key]) -> None:
+        """What these were made from is what the load has seen."""
+        seen: dict[str, str | None] = {}
+        for key in renewed:
+            for path, state in self._states[key].items():
+                if seen.setdefault(path, state.shown_digest) != state.shown_digest:
+                    seen[path] = DOUBTFUL  # it changed between two of them
+        self._seen |= seen
 
     # -- what is known ------------------------------------------------------------------------
 
