@@ -221,3 +221,31 @@ def test_a_definition_that_globals_replaces_is_not_executed_alone(
     project.write("b.py", "def g(): ...\n" + text)
     worker.check(worker.run())
     assert worker.value("seen") == 2
+
+
+def test_a_package_that_imports_whatever_it_is_asked_for(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write(
+        "lazy/__init__.py",
+        """
+        import importlib
+        def __getattr__(name):
+            return importlib.import_module(f"lazy.{name}")
+        def one():
+            return len("1")
+        """,
+    )
+    project.write("lazy/sub.py", "def two():\n    return 2\n")
+    project.write(
+        "main",
+        """
+        import lazy
+        def a() -> int:
+            return lazy.one() + lazy.sub.two()
+        """,
+    )
+    worker.check(worker.run())
+    project.write("lazy/sub.py", "def two():\n    return 3\n")
+    worker.check(worker.run())
+    assert worker.value("a") == 4

@@ -546,7 +546,9 @@ def _no_version(thing: Any) -> str | None:
 
 def _object_of(key: Key) -> Any:
     """What a definition stands for now, if that may be or name a file."""
-    value = getattr(sys.modules.get(key[0]), key[1], None)
+    module = sys.modules.get(key[0])
+    # Not `getattr`, which asks the module's own `__getattr__` for what it lacks.
+    value = vars(module).get(key[1]) if module is not None else None
     return value if isinstance(value, str | os.PathLike | FunctionType | list | tuple) else None
 
 
