@@ -249,3 +249,23 @@ def test_a_package_that_imports_whatever_it_is_asked_for(
     project.write("lazy/sub.py", "def two():\n    return 3\n")
     worker.check(worker.run())
     assert worker.value("a") == 4
+
+
+def test_classes_that_their_base_lists(project: ProjectOnDisk, worker: WorkerProcess) -> None:
+    text = """
+    class Base:
+        pass
+    class One(Base):
+        VALUE = 1
+    class Two(Base):
+        VALUE = 2
+    def kept() -> object:
+        return One()
+    def listed() -> list:
+        return [kind.VALUE for kind in Base.__subclasses__()]
+    """
+    project.write("main", text)
+    worker.check(worker.run())
+    project.write("main", text.replace("VALUE = 1", "VALUE = 3"))
+    worker.check(worker.run())
+    assert worker.value("listed") == [3, 2]
