@@ -510,6 +510,8 @@ class RunEnded(_Tagged, frozen=True, kw_only=True):
         outcome: `ok`, `failed` or `cancelled`.
         load_problems: why the modules could not be loaded or composed; then no node ran.
         problems: what went wrong afterwards, beyond the nodes' own problems.
+        is_worn: no node ran, since the process still has what code has done that is another by
+            now; a new process is to execute the run.
     """
 
     run: int
@@ -517,6 +519,7 @@ class RunEnded(_Tagged, frozen=True, kw_only=True):
     ms: float
     load_problems: list[Problem] = []
     problems: list[Problem] = []
+    is_worn: bool = False
 
 
 class Fetched(_Tagged, frozen=True, kw_only=True):

@@ -688,6 +688,32 @@ def test_what_was_forced_stays_forced_if_a_save_comes_between(dev):
     assert (tell.command.run, tell.command.forced) == (3, ("n",))
 
 
+def test_a_worn_worker_hands_its_run_on_to_the_spare(dev):
+    dev.served("a", "b", A="1", B="1")
+    before = len(dev.outcomes())
+    dev.seen(A="2")
+    run = dev.session.current_run
+    out = dev.ended(run, "cancelled", is_worn=True)
+    assert ends(out) == [1]
+    told = [i for i in out if isinstance(i, Tell)]
+    assert [(i.worker, i.command.run, i.command.spec.name) for i in told] == [(2, run, "a")]
+    assert published(out) == []
+    dev.whole_run(run, worker=2, A="2")
+    assert dev.outcomes()[before:] == [(run, "ok")]
+    assert dev.session.queued_run("b") is not None
+
+
+def test_a_worn_worker_s_run_that_was_superseded_is_not_handed_on(dev):
+    dev.served("a", A="1")
+    dev.seen(A="2")
+    first = dev.session.current_run
+    dev.seen(A="3")
+    out = dev.ended(first, "cancelled", is_worn=True)
+    assert ends(out) == [1]
+    assert dev.outcomes()[-1] == (first, "superseded")
+    assert dev.session.current_run == first + 1
+
+
 def test_a_clean_rerun_ends_the_run_and_its_worker_at_once(dev):
     dev.served("a", "b")
     dev.seen(a="B")

@@ -177,3 +177,31 @@ def test_a_value_that_grows_by_itself_is_never_reused_for_ever(
     worker.run()
     worker.settle()
     assert worker.run().ran == []
+
+
+def test_a_value_that_changes_when_it_is_copied_does_not_run_for_ever(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write(
+        "main",
+        """
+        class _Lazy:
+            def __init__(self):
+                self._cache = None
+            def __deepcopy__(self, memo):
+                self.get()
+                copy = _Lazy()
+                copy.get()
+                return copy
+            def get(self):
+                if self._cache is None:
+                    self._cache = 5
+                return self._cache
+        def lazy() -> object:
+            return _Lazy()
+        def user(lazy: object) -> int:
+            return lazy.get()
+        """,
+    )
+    worker.settle()
+    assert worker.value("user") == 5

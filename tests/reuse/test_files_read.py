@@ -231,6 +231,57 @@ def test_a_file_that_appears_and_goes(
     assert found.ran == ["read"]
 
 
+def test_questions_about_files_whose_names_are_worked_out(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write("data/x.txt", "")
+    text = """
+    import os
+    from pathlib import Path
+    FOLDER = Path("data")
+    LOADED = [n for n in range(2) if (FOLDER / f"may{n}.txt").exists()]
+    def there() -> list:
+        return [n for n in range(2) if (FOLDER / f"may{n}.txt").is_file()]
+    def size(there: list) -> int:
+        return sum(os.path.getsize(f"data/may{n}.txt") for n in there)
+    def loaded() -> list:
+        return LOADED
+    """
+    project.write("main", text)
+    worker.check(worker.run())
+    may = project.write("data/may1.txt", "here")
+    found = worker.run()
+    worker.check(found)
+    assert set(found.ran) == {"there", "size", "loaded"}
+    may.write_text("longer")
+    found = worker.run()
+    worker.check(found)
+    assert found.ran == ["size"]
+    may.unlink()
+    found = worker.run()
+    worker.check(found)
+    assert set(found.ran) == {"there", "size", "loaded"}
+
+
+def test_a_node_that_asks_for_what_it_makes_does_not_run_for_ever(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    text = """
+    import os
+    from pathlib import Path
+    def made() -> int:
+        os.makedirs("out/a", exist_ok=True)
+        final = Path("out/a/final.txt")
+        if not final.exists():
+            Path("out/a/tmp.txt").write_text("1")
+            os.replace("out/a/tmp.txt", final)
+        return final.stat().st_size
+    """
+    project.write("main", text)
+    worker.check(worker.run())
+    assert worker.run().ran == []
+
+
 def test_a_failed_node_runs_again_when_its_file_appears(
     project: ProjectOnDisk, worker: WorkerProcess
 ) -> None:

@@ -485,3 +485,28 @@ def test_a_file_that_a_module_reads_and_a_node_writes(
     file.write_text("7")
     assert worker.run().ran == ["node"]
     assert worker.value("node") == 7
+
+
+def test_modules_that_are_loaded_by_their_paths(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    text = """
+    import importlib.util
+    from pathlib import Path
+    FOUND = {}
+    for path in sorted(Path("plugins").glob("*.py")):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        FOUND[path.stem] = module.VALUE
+    def found() -> dict:
+        return dict(FOUND)
+    """
+    project.write("main", text)
+    project.write("plugins/one.py", "VALUE = 1\n")
+    worker.check(worker.run())
+    project.write("plugins/two.py", "VALUE = 2\n")
+    worker.check(worker.run())
+    project.write("plugins/one.py", "VALUE = 10\n")
+    worker.check(worker.run())
+    assert worker.value("found") == {"one": 10, "two": 2}

@@ -232,3 +232,32 @@ def test_state_that_another_module_imported_by_name(
     project.write("main", text.replace('note("a")', 'note("b")'))
     assert _ran(worker) >= {"a"}
     assert worker.value("a") == [["b"], ["b"]]
+
+
+def test_an_object_that_a_function_with_a_cache_makes_once(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    text = """
+    from functools import lru_cache
+    class _Meter:
+        def __init__(self):
+            self.total = 0
+        def add(self, n):
+            self.total += n
+            return self.total
+    @lru_cache
+    def _meter():
+        return _Meter()
+    def a() -> int:
+        return _meter().add(1)
+    def b(a: int) -> int:
+        return _meter().add(a)
+    def other() -> int:
+        return 1
+    """
+    project.write("main", text)
+    worker.check(worker.run())
+    project.write("main", text.replace("add(a)", "add(a + 1)"))
+    assert _ran(worker) == {"a", "b"}
+    assert worker.value("b") == 3
+    assert worker.run().ran == []

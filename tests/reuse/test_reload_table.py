@@ -221,3 +221,51 @@ def test_a_definition_that_globals_replaces_is_not_executed_alone(
     project.write("b.py", "def g(): ...\n" + text)
     worker.check(worker.run())
     assert worker.value("seen") == 2
+
+
+def test_a_package_that_imports_whatever_it_is_asked_for(
+    project: ProjectOnDisk, worker: WorkerProcess
+) -> None:
+    project.write(
+        "lazy/__init__.py",
+        """
+        import importlib
+        def __getattr__(name):
+            return importlib.import_module(f"lazy.{name}")
+        def one():
+            return len("1")
+        """,
+    )
+    project.write("lazy/sub.py", "def two():\n    return 2\n")
+    project.write(
+        "main",
+        """
+        import lazy
+        def a() -> int:
+            return lazy.one() + lazy.sub.two()
+        """,
+    )
+    worker.check(worker.run())
+    project.write("lazy/sub.py", "def two():\n    return 3\n")
+    worker.check(worker.run())
+    assert worker.value("a") == 4
+
+
+def test_classes_that_their_base_lists(project: ProjectOnDisk, worker: WorkerProcess) -> None:
+    text = """
+    class Base:
+        pass
+    class One(Base):
+        VALUE = 1
+    class Two(Base):
+        VALUE = 2
+    def kept() -> object:
+        return One()
+    def listed() -> list:
+        return [kind.VALUE for kind in Base.__subclasses__()]
+    """
+    project.write("main", text)
+    worker.check(worker.run())
+    project.write("main", text.replace("VALUE = 1", "VALUE = 3"))
+    worker.check(worker.run())
+    assert worker.value("listed") == [3, 2]

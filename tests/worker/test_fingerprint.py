@@ -598,6 +598,25 @@ def test_memory_does_not_grow_with_the_array() -> None:
 # --- layouts that nobody can see -----------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("series", "look"),
+    [
+        (pd.Series(pd.date_range("2024", periods=3)), pd.Series.max),
+        (pd.Series(pd.to_timedelta([1, 2])), pd.Series.sum),
+        (pd.Series([1, 2], index=pd.date_range("2024", periods=2)), lambda s: s.index.unit),
+        (pd.Series([1, None], dtype="Int64"), pd.Series.value_counts),
+        (pd.Series([1, 2], dtype="int64[pyarrow]"), lambda s: s * 2),
+    ],
+    ids=["times", "durations", "index of times", "nullable", "arrow"],
+)
+def test_what_pandas_remembers_of_a_look_does_not_count(
+    series: pd.Series[Any], look: Callable[[Any], Any]
+) -> None:
+    before = certain(series)
+    look(series)
+    assert certain(series) == before
+
+
 def test_how_pandas_groups_columns_into_blocks_does_not_count() -> None:
     apart = pd.DataFrame({"a": np.arange(3), "b": ["x", "y", "z"]})
     apart["c"] = np.arange(3)

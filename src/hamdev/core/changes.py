@@ -132,7 +132,8 @@ class Changes:
         if how == GET:
             return definition.is_value and key in self._stateful
         if how == CALL:
-            return definition.is_value and (
+            is_kept = change.called and definition.caches  # what it has returned once, for all
+            return (definition.is_value or is_kept) and (
                 not change.lazy or key in self._stateful or key in self._careless
             )
         if how == PASS:

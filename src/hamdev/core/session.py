@@ -15,6 +15,8 @@ pipeline's latest run, queued or going on or ended, is of what its files are kno
 - A run is cancelled politely first. It has `GRACE_S` to get to a place where user code can be
   interrupted, and `INTERRUPTED_GRACE_S` from there. Then its worker is ended and the spare takes
   its place.
+- A worker that is worn has effects of code that is gone, and cannot compute what a new process
+  would. Its run begins again in the spare, under the same number.
 - When a worker is lost, the values it held are lost, and pipelines run again: at once those that
   had nothing to do with it; a pipeline whose own run brought the worker down waits for a cause;
   so each cause leads to a bounded number of runs.
@@ -744,6 +746,9 @@ class Session:
 
     def _ended(self, current: _Current, pipeline: _Pipeline | None, report: RunEnded) -> None:
         self._useless_workers = 0
+        if report.is_worn:
+            self._hand_on(current, pipeline)
+            return
         self._untidied = current.worker, current.run
         if pipeline is not None:
             pipeline.repeats = 0
@@ -755,6 +760,17 @@ class Session:
             self._announce(current, [])
             self._publish_run(current, "load.failed", problems=report.load_problems)
         self._finish(current, report.outcome, [*report.load_problems, *report.problems], report.ms)
+
+    def _hand_on(self, current: _Current, pipeline: _Pipeline | None) -> None:
+        """A new process executes the run, under the same number."""
+        self._end_worker()
+        if pipeline is None or current.ending is not None:
+            self._finish(current, "cancelled")
+        else:
+            self._current = None
+            pipeline.queued = _Queued(current.run, current.cause, current.forced)
+            pipeline.view.wait()
+        self._run_innocent_again(current.pipeline)
 
     def _spoilt(self, worker: int, report: Spoilt) -> None:
         """A node has changed its inputs in place, so what is served may be wrong."""

@@ -133,6 +133,11 @@ class Codebase:
         found = {level: self._at_level(level) for level in levels}
         return {n: b"%d" % n + found[n][ALL_EFFECTS] + found[n][PYTHON] for n in levels}
 
+    def effects(self) -> frozenset[tuple[Key, bytes]]:
+        """What is done beyond the names of the modules when they are executed or called."""
+        digests = self._at_level(0)
+        return frozenset((key, digests[key]) for key in self._edges[ALL_EFFECTS])
+
     def parts(self, module: str, name: str) -> Mapping[Key, Part]:
         """Everything that the version covers: (module, name) → digest of its own text and place.
 

@@ -127,7 +127,7 @@ class Workers:
             with theirs, os.fdopen(guard):
                 command = [*_ending_with_us(), sys.executable, "-P", "-m", "hamdev.worker"]
                 command += ["--descriptor", str(theirs.fileno()), "--guard", str(guard)]
-                command += ["--pipelines-dir", self.pipelines_dir]
+                command += ["--replaceable", "--pipelines-dir", self.pipelines_dir]
                 command += ["--keep-in", str(kept_values_folder(self._project))]
                 command += ["--max-bytes", str(self._memory.max_bytes)]
                 command += ["--keep-slower-than-ms", str(self._memory.keep_slower_than_ms)]

@@ -298,7 +298,8 @@ def _stack(
     keys: set[Key] = set()
     while frame is not None:
         code = frame.f_code
-        if code.co_filename.startswith("<frozen importlib"):
+        # A module that is loaded by its path, without the name of an import, is data.
+        if code.co_filename.startswith("<frozen importlib") and code.co_name == "_find_and_load":
             break
         if owns(code.co_filename):
             if code.co_name == "<module>":

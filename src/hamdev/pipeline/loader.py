@@ -58,6 +58,8 @@ class Project:
         whole_because: why the last load in the mode `patch` executed modules as a whole.
         state: what functions of the modules change while they run.
         load_reads: files that its modules have read while they were loaded.
+        is_worn: after a load in the mode `patch`: the process has effects of modules that a new one
+            would not have, such as an environment variable that nothing sets any more.
         token_of: a token that tells whether an object has changed; None if that cannot be told.
     """
 
@@ -79,6 +81,9 @@ class Project:
         self.generation = 0
         self.whole_because = ""
         self._expected: set[str] = set()
+        self._effects: frozenset[tuple[Key, bytes]] = frozenset()
+        self._has_failed_effects = False
+        self.is_worn = False
         self.state = ModuleState()
         self.load_reads = LoadReads(self.owns)
         self.token_of: Callable[[Any], bytes | None] = lambda value: None
@@ -207,6 +212,7 @@ class Project:
                     yield modules
             except BaseException as error:
                 self.generation = generation
+                self._note_failed_effects()
                 self.load_reads.fail()
                 self._undo_patch()
                 if isinstance(error, ModuleNotFoundError) and error.name:
@@ -437,6 +443,23 @@ class Project:
             self._present_versions = {name: state.versions for name, state in states.items()}
         layouts = {name: state.layout for name, state in self._states.items()}
         self.state.note(self._codebase, layouts, self.token_of)
+        self._note_effects(is_whole=patch is None)
+
+    def _note_effects(self, *, is_whole: bool) -> None:
+        """Effects cannot be undone, and to have them twice may be another thing than once."""
+        before, self._effects = self._effects, self.codebase.effects()
+        has_them_twice = is_whole and bool(before)
+        if has_them_twice or not before <= self._effects or self._has_failed_effects:
+            self.is_worn = True
+
+    def _note_failed_effects(self) -> None:
+        """Of a load that failed, effects stay that nobody has asked for any more."""
+        for name, source in self._finder.read.items():
+            if self._sources.get(name) == source:
+                continue
+            with contextlib.suppress(NotPatchableError):
+                if self._definer.read(name, source)[0].effects is not None:
+                    self._has_failed_effects = True
 
     def _take_load_reads(
         self, executed: Mapping[str, Sequence[TopLevel]], loaded: Collection[str]

@@ -9,6 +9,7 @@ same object. Where they do not, nothing is patched and the caller reloads as a w
 
 from __future__ import annotations
 
+import ast
 import builtins
 import sys
 from collections.abc import Collection, Iterable, Mapping
@@ -222,6 +223,7 @@ def plan_patch(
         patch.loaded[name] = Loaded(source, layout, versions)
         _compare(name, known, patch.loaded[name], starred, patch)
     _refuse_circles(order, patch)
+    _refuse_other_subclasses(before, patch)
     return patch
 
 
@@ -237,6 +239,20 @@ def _refuse_circles(order: list[str], patch: Patch) -> None:
         for _, load in patch.codebase.modules[name].loads:
             if place.get(load, -1) > place[name] and patch.bound.get(load):
                 raise NotPatchableError(f"{name!r} and {load!r} import each other")
+
+
+def _refuse_other_subclasses(before: Mapping[str, Loaded], patch: Patch) -> None:
+    """A base class that stays the same object still lists the former ones, whoever holds those."""
+    sources = {name: state.source for name, state in {**before, **patch.loaded}.items()}
+    if not any("__subclasses__" in source.text for source in sources.values()):
+        return
+    for name in patch.loaded.keys() & before.keys():
+        layout = before[name].layout.by_name()
+        for bound in patch.bound.get(name, ()):
+            if any(isinstance(statement.node, ast.ClassDef) for statement in layout.get(bound, ())):
+                raise NotPatchableError(
+                    f"the class {bound!r} of {name!r} may be listed by its base"
+                )
 
 
 def _starred(definitions: Definitions, patch: Patch) -> dict[str, set[str]]:

@@ -71,7 +71,12 @@ class ModuleState:
 
 def _token(key: Key, token_of: Callable[[Any], bytes | None]) -> bytes | None:
     value = vars(sys.modules[key[0]]).get(key[1], _ABSENT) if key[0] in sys.modules else _ABSENT
-    return b"absent" if value is _ABSENT else token_of(value)
+    if value is _ABSENT:
+        return b"absent"
+    told = getattr(value, "cache_info", None)
+    if told is not None and told().currsize:
+        return None  # the objects that it keeps are no part of its token
+    return token_of(value)
 
 
 def _changers(codebase: Codebase, layouts: Mapping[str, Layout]) -> dict[Key, set[Key]]:

@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-bytes", type=int, required=True)
     parser.add_argument("--keep-slower-than-ms", type=int, required=True)
     parser.add_argument("--disk-max-bytes", type=int, required=True)
+    parser.add_argument("--replaceable", action="store_true")
     options = parser.parse_args(arguments)
     if options.guard is not None:
         start_guard(options.guard)
@@ -114,7 +115,14 @@ class Worker:
         store = Store(options.keep_in, options.disk_max_bytes)
         slower_than_s = options.keep_slower_than_ms / 1e3
         self._execution = Execution(
-            manager, channel, self._memory, output, store, slower_than_s, self._interruption
+            manager,
+            channel,
+            self._memory,
+            output,
+            store,
+            slower_than_s,
+            self._interruption,
+            options.replaceable,
         )
         self._sweeps = Sweeps()
         self._commands: queue.SimpleQueue[_Queued] = queue.SimpleQueue()

@@ -76,6 +76,7 @@ class Execution:
         store: where slow values outlive the process.
         keep_slower_than_s: how long a node has to take for its value to be kept there.
         interruption: of the runs.
+        is_replaceable: a new process takes over a run that this one is not fit for.
 
     Attributes:
         keeping: the values in that store.
@@ -91,9 +92,11 @@ class Execution:
         store: Store,
         keep_slower_than_s: float,
         interruption: Interruption,
+        is_replaceable: bool = False,
     ) -> None:
         self._manager = manager
         self._channel = channel
+        self._is_replaceable = is_replaceable
         self._memory = memory
         self._output = output
         self.keeping = Keeping(store, keep_slower_than_s, self._token_of, interruption)
@@ -124,6 +127,7 @@ class Execution:
         outcome: Outcome = "ok"
         load_problems: list[Problem] = []
         problems: list[Problem] = []
+        is_worn = False
         self._output.begin(command.run)
         self._run = command.run
         self._finished = None
@@ -138,6 +142,8 @@ class Execution:
                 outcome = "failed"
             else:
                 outcome = await self._execute(command, config, *loaded, problems)
+        except _WornError:
+            outcome, is_worn = "cancelled", True
         except (RunCancelled, asyncio.CancelledError):
             outcome = "cancelled"
         except BaseException as error:
@@ -152,6 +158,7 @@ class Execution:
                 ms=_ms(time.perf_counter() - started),
                 load_problems=load_problems,
                 problems=problems,
+                is_worn=is_worn,
             )
         )
 
@@ -232,6 +239,8 @@ class Execution:
             self._report_loaded(command, {**self._reads.all_data(), **self._known_files(name)})
             problems.append(self._describe(command).load_problem(error))
             return None
+        if project.is_worn and self._is_replaceable:
+            raise _WornError
         if project.whole_because:
             leave_out()  # nodes that run would pay for collections of all that was loaded
         if project.generation != self._generation:
@@ -433,6 +442,10 @@ class Execution:
         return self._describe(command).node_problem(node, place, error)
 
 
+class _WornError(Exception):
+    """Only a new process computes what a new process would."""
+
+
 class _Reporter:
     """Reports each step of each node of one run, and remembers its values."""
 
@@ -546,7 +559,9 @@ def _no_version(thing: Any) -> str | None:
 
 def _object_of(key: Key) -> Any:
     """What a definition stands for now, if that may be or name a file."""
-    value = getattr(sys.modules.get(key[0]), key[1], None)
+    module = sys.modules.get(key[0])
+    # Not `getattr`, which asks the module's own `__getattr__` for what it lacks.
+    value = vars(module).get(key[1]) if module is not None else None
     return value if isinstance(value, str | os.PathLike | FunctionType | list | tuple) else None
 
 

@@ -309,7 +309,8 @@ def _rule_for(kind: type) -> Callable[[_Writer, Any], Any]:
         return _exception
     library_rule = rule_for(kind)
     if library_rule is None:
-        return _reduced
+        is_of_pandas = f"{kind.__module__}.".startswith("pandas.")
+        return _without_caches if is_of_pandas else _reduced
 
     def rule(writer: _Writer, obj: Any) -> Any:
         parts = library_rule(writer, obj)
@@ -400,6 +401,25 @@ def _reduced(writer: _Writer, obj: Any) -> Any:
         module = getattr(obj, "__module__", None)
         return _stands_for, ("named", kind, module, reduced, object.__getstate__(obj))
     return reduced
+
+
+def _without_caches(writer: _Writer, obj: Any) -> Any:
+    """What pickle would do, without what pandas has worked out since somebody has looked at it."""
+    reduced = _reduced(writer, obj)
+    if not isinstance(reduced, tuple) or len(reduced) < 3:
+        return reduced
+    state = reduced[2]
+    if isinstance(state, tuple):
+        # An array has its attributes last, if it has any.
+        uncached = [_uncached(part) for part in state]
+        state = tuple(part for part in uncached if type(part) is not dict or part)
+    return *reduced[:2], _uncached(state), *reduced[3:]
+
+
+def _uncached(state: Any) -> Any:
+    if type(state) is not dict:
+        return state
+    return {name: value for name, value in state.items() if name != "_cache"}
 
 
 _MAIN = frozenset({"__main__", "__mp_main__"})

@@ -60,6 +60,8 @@ class Protected:
                 continue
             if not remembered.is_in_memory or reuse.is_intact(remembered):
                 continue
+            if all((taker, name) in self._copies for taker in takers):
+                continue  # it changes by itself, when it is looked at, and nobody has seen that
             remembered.spoilt = f"its value was changed in place by {_either(takers)}"
             wrong.append(name)
             for taker in takers:

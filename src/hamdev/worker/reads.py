@@ -1,6 +1,7 @@
 """Which files a node reads and writes, as far as Python's audit events and plain paths tell.
 
-`open`, `sqlite3.connect` and directory listings raise audit events. Readers in C, C++ or Rust
+`open`, `sqlite3.connect` and directory listings raise audit events; whether a file is there, or how
+large it is, is heard of as well. Readers in C, C++ or Rust
 (polars, pyarrow, duckdb) do not, so what `Candidates` finds counts as read too, and so does a data
 file that the settings name if the kernel says that it was opened.
 """
@@ -21,9 +22,12 @@ from hamdev.patterns import DataPatterns
 from hamdev.pipeline.file_states import FileState, Sight, is_unobserved, look, state_of, unobserved
 from hamdev.pipeline.observe import current_node
 from hamdev.worker.data_opens import DataOpens
+from hamdev.worker.file_questions import hear_questions
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
+# What is made without being opened, and which argument names it.
+_MAKING = {"os.mkdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1}
 _NOT_DATA = ("/dev/", "/proc/", "/sys/", "<")
 
 
@@ -35,6 +39,7 @@ class Accesses:
         read: path → what it was when it was opened.
         opened: paths that were seen to be opened; the others only go by their names.
         unheard: data files that were opened, perhaps by somebody else.
+        asked: paths that were asked about.
         written: paths that it wrote, or may have written.
     """
 
@@ -42,6 +47,7 @@ class Accesses:
     opened: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     unheard: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
 
 
 class FileReads:
@@ -70,6 +76,7 @@ class FileReads:
         libraries = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
         self._ignored = (*_NOT_DATA, *(f"{os.path.realpath(p)}{os.sep}" for p in libraries))
         sys.addaudithook(self._on_event)
+        hear_questions(self._on_question)
 
     def configure(self, patterns: DataPatterns) -> None:
         """Notice openings of these files, too."""
@@ -132,7 +139,7 @@ class FileReads:
             return {}
         if has_failed and self._data.patterns:
             accesses.read = {**self._data.everything(), **accesses.read}
-        for path in {*candidates, *accesses.unheard}:
+        for path in {*candidates, *accesses.unheard, *accesses.asked}:
             if path not in accesses.read or path in accesses.opened:
                 continue
             # Nobody says who wrote it meanwhile. What changes whenever the node runs is its own.
@@ -166,6 +173,8 @@ class FileReads:
                 is_writing = any(letter in mode for letter in "wax+")
         elif event in _LISTINGS or event == "sqlite3.connect":
             path, is_writing = arguments[0], False
+        elif event in _MAKING:
+            path, is_writing = arguments[_MAKING[event]], True
         elif event == "os.chdir" and not isinstance(arguments[0], int):
             self._on_move(os.path.abspath(os.fsdecode(arguments[0])))  # noqa: PTH100
             return
@@ -174,11 +183,26 @@ class FileReads:
         if is_unobserved():
             return
         try:
-            self._note(path, is_writing)
-            if event == "sqlite3.connect":
-                self._note(os.fsdecode(path) + SQLITE_LOG, is_writing)
+            with unobserved():
+                self._note(path, is_writing)
+                if event == "sqlite3.connect":
+                    self._note(os.fsdecode(path) + SQLITE_LOG, is_writing)
         except Exception:
             return  # it must not disturb the program that opens a file
+
+    def _on_question(self, path: str) -> None:
+        if not self._is_data(path):
+            return
+        self._on_open(path, False)
+        accesses = self._running.get(current_node.get() or "")
+        if accesses is not None and path not in accesses.written and path not in accesses.read:
+            accesses.read[path] = look(path)
+            accesses.asked.add(path)
+
+    def _is_data(self, path: str) -> bool:
+        if path.startswith(self._ignored) or "__pycache__" in path or self._is_code(path):
+            return False
+        return not (_is_special(path) or self._data.patterns.is_ignored(path))
 
     def _note(self, path: Any, is_writing: bool) -> None:
         if path is None:
@@ -186,9 +210,7 @@ class FileReads:
         if isinstance(path, int):
             return
         text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # not `resolve`: see `candidates`
-        if text.startswith(self._ignored) or "__pycache__" in text or self._is_code(text):
-            return
-        if _is_special(text) or self._data.patterns.is_ignored(text):
+        if not self._is_data(text):
             return
         self._on_open(text, is_writing)
         if not self._running:
