@@ -256,7 +256,7 @@ class Watcher:
                     await self._follow_watchfiles(folders)
             except (OSError, RuntimeError) as error:
                 # The sweep alone keeps everything right; only the promptness suffers.
-                self._say_unwatched(str(error))
+                self._say_unwatched(inotify.explained(error))
                 with anyio.move_on_after(RETRY_S):
                     await self._folders_changed.wait()
 
@@ -270,14 +270,15 @@ class Watcher:
         if failed := {f: e for f, e in unwatched.items() if not isinstance(e, FileNotFoundError)}:
             folder, error = next(iter(failed.items()))
             more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-            self._say_unwatched(f"{folder}{more}: {error.strerror}")
+            self._say_unwatched(inotify.explained(error), f" of {folder}{more}")
         assert self._tasks is not None
         self._tasks.start_soon(self._ask_again, self._stop)
 
-    def _say_unwatched(self, reason: str) -> None:
+    def _say_unwatched(self, reason: str, of: str = "") -> None:
+        """Once for each reason, whichever folders it concerns by and by."""
         if reason != self._unwatched:
             self._unwatched = reason
-            self._warn(f"no file events, comparing regularly instead ({reason})")
+            self._warn(f"no file events{of}, comparing regularly instead: {reason}")
 
     async def _ask_again(self, stop: anyio.Event) -> None:
         with anyio.move_on_after(RETRY_S):
