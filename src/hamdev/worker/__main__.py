@@ -1,9 +1,9 @@
 """The worker's entry: `python -P -m hamdev.worker --descriptor N …`.
 
 The main thread executes runs, since only it can be interrupted by a signal. A second thread
-reads commands, so that a cancellation arrives while the first one is busy; a third one answers
-requests for values, so that a large one delays neither. A fourth one describes the DAG, since a
-value's own code may keep the third one for ever.
+reads commands, so that a cancellation arrives while the first one is busy; a third one has
+requests for values answered, so that a large one delays neither. A fourth one describes the DAG,
+for which nobody should have to wait until a value's own code has ended.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ from hamdev.messages import (
     Cancel,
     Describe,
     Fetch,
+    Fetched,
+    GiveUp,
     Interrupted,
     Limit,
     Preload,
     ReadRows,
     ReadSource,
     Ready,
+    RowsRead,
     Run,
 )
+from hamdev.worker.answering import Answering
 from hamdev.worker.channel import Channel
 from hamdev.worker.garbage import IDLE_S, settle
 from hamdev.worker.guard import end_with_parent, start_guard
@@ -118,7 +122,7 @@ class Worker:
         )
         self._sweeps = Sweeps()
         self._commands: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
-        self._values_asked: queue.SimpleQueue[Fetch | ReadRows] = queue.SimpleQueue()
+        self._values = Answering(self._of_value, channel.send)
         self._graphs_asked: queue.SimpleQueue[Describe | ReadSource] = queue.SimpleQueue()
 
     def serve(self) -> None:
@@ -128,7 +132,7 @@ class Worker:
         self._interruption.install()
         for name, target in (
             ("commands", self._read),
-            ("values", self._give_values),
+            ("values", self._values.serve),
             ("graphs", self._describe),
         ):
             threading.Thread(target=target, name=f"hamdev {name}", daemon=True).start()
@@ -187,7 +191,9 @@ class Worker:
                         target=self._interruption.interrupt, args=(run,), daemon=True
                     ).start()
                 case Fetch() | ReadRows():
-                    self._values_asked.put(command)
+                    self._values.ask(command)
+                case GiveUp(request=request):
+                    self._values.give_up(request)
                 case Describe() | ReadSource():
                     self._graphs_asked.put(command)
                 case Run():
@@ -198,17 +204,14 @@ class Worker:
         # The daemon is gone; children of user code would outlive it.
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
-    def _give_values(self) -> None:
+    def _of_value(self, question: Fetch | ReadRows) -> Fetched | RowsRead:
         from hamdev.worker.fetching import fetched
         from hamdev.worker.rows import rows_read
 
         keeping = self._execution.keeping
-        while True:
-            match self._values_asked.get():
-                case Fetch() as question:
-                    self._channel.send(fetched(question, self._memory, keeping))
-                case question:
-                    self._channel.send(rows_read(question, self._memory, keeping))
+        if isinstance(question, Fetch):
+            return fetched(question, self._memory, keeping)
+        return rows_read(question, self._memory, keeping)
 
     def _describe(self) -> None:
         descriptions = self._execution.descriptions
