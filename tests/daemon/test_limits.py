@@ -131,3 +131,40 @@ def test_files_that_may_not_grow(tmp_path: Path) -> None:
             answer = client.next_message()
         assert os.strerror(27) in answer["error"]["message"]  # EFBIG
         assert daemon.value("size") == 5_000_000
+
+
+def test_a_node_that_leaves_no_descriptors(tmp_path: Path) -> None:
+    """Files seem to be gone then; the next save runs in another worker, and once."""
+    (tmp_path / "devserver.toml").write_text("[pipelines.leak]\n")
+    (tmp_path / "data.txt").write_text("5")
+    leaking = """
+        import os
+
+        KEPT = []
+
+        def data() -> int:
+            return int(open("data.txt").read())
+
+        def leak(data: int) -> int:
+            try:
+                while True:
+                    KEPT.append(os.dup(0))
+            except OSError:
+                return data + {}
+    """
+    with started(tmp_path, *limited("--nofile=256")) as daemon:
+        daemon.save("leak", leaking.format(1))
+        assert daemon.value("leak") == 6
+        client = daemon.subscriber()
+        daemon.save("leak", leaking.format(2))
+        assert daemon.value("leak") == 7
+        client.call("ping")
+        assert any("does not close them" in event.get("text", "") for event in client.events)
+        (tmp_path / "data.txt").write_text("6")
+        assert daemon.value("leak") == 8
+        revision = daemon.sync()["revision"]
+        daemon.save("leak", "def leak() -> int:\n    return 9\n")
+        assert daemon.value("leak") == 9
+        status = daemon.sync()
+        assert status["revision"] == revision + 1
+        assert status["pipelines"]["leak"]["problems"] == []

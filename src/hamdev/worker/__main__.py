@@ -31,6 +31,7 @@ from hamdev.messages import (
     GiveUp,
     Interrupted,
     Limit,
+    Output,
     Preload,
     ReadRows,
     ReadSource,
@@ -38,6 +39,7 @@ from hamdev.messages import (
     RowsRead,
     Run,
 )
+from hamdev.worker import descriptors
 from hamdev.worker.answering import Answering
 from hamdev.worker.channel import Channel
 from hamdev.worker.garbage import IDLE_S, settle
@@ -122,7 +124,7 @@ class Worker:
         )
         self._sweeps = Sweeps()
         self._commands: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
-        self._values = Answering(self._of_value, channel.send)
+        self._values = Answering(channel.send)
         self._graphs_asked: queue.SimpleQueue[Describe | ReadSource] = queue.SimpleQueue()
 
     def serve(self) -> None:
@@ -132,7 +134,7 @@ class Worker:
         self._interruption.install()
         for name, target in (
             ("commands", self._read),
-            ("values", self._values.serve),
+            ("values", self._give_values),
             ("graphs", self._describe),
         ):
             threading.Thread(target=target, name=f"hamdev {name}", daemon=True).start()
@@ -164,6 +166,11 @@ class Worker:
         return self._commands.get()
 
     async def _run(self, command: Run) -> None:
+        if not descriptors.are_left():
+            # Who is killed has its run made again, by the spare.
+            text = descriptors.LEAKED
+            self._channel.send(Output(run=command.run, node=None, stream="stderr", text=text))
+            os.kill(os.getpid(), signal.SIGKILL)
         loop = asyncio.get_running_loop()
         execution = asyncio.create_task(self._execution.run(command))
 
@@ -204,14 +211,18 @@ class Worker:
         # The daemon is gone; children of user code would outlive it.
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
-    def _of_value(self, question: Fetch | ReadRows) -> Fetched | RowsRead:
+    def _give_values(self) -> None:
         from hamdev.worker.fetching import fetched
         from hamdev.worker.rows import rows_read
 
         keeping = self._execution.keeping
-        if isinstance(question, Fetch):
-            return fetched(question, self._memory, keeping)
-        return rows_read(question, self._memory, keeping)
+
+        def answer(question: Fetch | ReadRows) -> Fetched | RowsRead:
+            if isinstance(question, Fetch):
+                return fetched(question, self._memory, keeping)
+            return rows_read(question, self._memory, keeping)
+
+        self._values.serve(answer)
 
     def _describe(self) -> None:
         descriptions = self._execution.descriptions

@@ -44,14 +44,10 @@ class Answering:
     """Answers questions that are handed in from another thread.
 
     Args:
-        answer: the answer to a question; it may take for ever.
         send: is given the answers, in any thread.
     """
 
-    def __init__(
-        self, answer: Callable[[Asked], Answered], send: Callable[[Answered], None]
-    ) -> None:
-        self._answer = answer
+    def __init__(self, send: Callable[[Answered], None]) -> None:
         self._send = send
         self._waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._jobs: dict[int, _Job] = {}
@@ -67,8 +63,12 @@ class Answering:
             job.is_wanted = False
             threading.Thread(target=job.interrupt, name="hamdev giving up", daemon=True).start()
 
-    def serve(self) -> None:
-        """Answer, for ever."""
+    def serve(self, answer: Callable[[Asked], Answered]) -> None:
+        """Give answers, for ever.
+
+        Args:
+            answer: the answer to a question; it may take for ever, too.
+        """
         at_work: list[threading.Thread] = []
         while True:
             job = self._waiting.get()
@@ -79,20 +79,20 @@ class Answering:
                 self._send(job.failed(_TOO_MANY))
                 continue
             thread = threading.Thread(
-                target=self._work, args=(job,), name="hamdev value", daemon=True
+                target=self._work, args=(job, answer), name="hamdev value", daemon=True
             )
             thread.start()
             thread.join(TURN_S)
             at_work.append(thread)
 
-    def _work(self, job: _Job) -> None:
+    def _work(self, job: _Job, answer: Callable[[Asked], Answered]) -> None:
         try:
-            answer = job.result(self._answer)
+            found = job.result(answer)
         except GivenUp:
             return
         finally:
             self._jobs.pop(job.question.request, None)
-        self._send(answer)
+        self._send(found)
 
 
 class _Job:
