@@ -85,6 +85,7 @@ class Worker:
         from hamdev.config import Settings
         from hamdev.pipeline.async_execution import user_code_callers as async_callers
         from hamdev.pipeline.manager import PipelineManager
+        from hamdev.pipeline.own_reads import keep_locks
         from hamdev.pipeline.patching import user_code_callers as patch_callers
         from hamdev.pipeline.sources import user_code_callers as source_callers
         from hamdev.pipeline.sync_execution import user_code_callers as sync_callers
@@ -96,6 +97,8 @@ class Worker:
         from hamdev.worker.store import Store
         from hamdev.worker.values.shown import user_code_callers as shown_callers
 
+        # Before there are any of the user's descriptors.
+        keep_locks()
         importlib.import_module("hamilton.async_driver")
         # Its banners say less than the problem that is reported of the same error.
         logging.getLogger("hamilton").setLevel(logging.CRITICAL)
