@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
-from real_daemon import Daemon, RpcFailure, running
+from real_daemon import Daemon, RpcFailure, eventually, running
 
 GRADED = """
     from hamilton.function_modifiers import config
@@ -187,3 +188,32 @@ def test_how_much_memory_values_may_take(daemon: Daemon, tmp_path: Path) -> None
     assert daemon.value("large") == "x" * 100_000
     assert daemon.value("large") == "x" * 100_000
     assert count.read_text() in ("xx", "xxx")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to itself"])
+def test_settings_that_are_no_file(daemon: Daemon, kind: str) -> None:
+    """Nobody waits for what will never come; the last good ones hold."""
+    daemon.serve("shape", "def shape() -> int:\n    return 1\n")
+    settings = daemon.root / "devserver.toml"
+    text = settings.read_text()
+    settings.unlink()
+    client = daemon.subscriber()
+    if kind == "pipe":
+        os.mkfifo(settings)
+    elif kind == "folder":
+        settings.mkdir()
+    else:
+        settings.symlink_to(settings)
+
+    def problems() -> list[str]:
+        status = client.call("status")["pipelines"]["shape"]
+        return [problem["message"] for problem in status["problems"]]
+
+    try:
+        eventually(lambda: any("is no file" in text for text in problems()), "a problem")
+        daemon.save("shape", "def shape() -> int:\n    return 2\n")
+        assert daemon.value("shape") == 2
+    finally:
+        settings.rmdir() if kind == "folder" else settings.unlink()
+        settings.write_text(text)
+    assert daemon.pipeline("shape")["problems"] == []

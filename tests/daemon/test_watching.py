@@ -257,3 +257,24 @@ def test_a_file_that_the_daemon_cannot_open_for_a_while_is_neither_gone_nor_chan
         assert daemon.value("one") == 2
         assert client.call("status")["revision"] == status["revision"] + 1
         assert [event["type"] for event in client.events].count("warning") == 0
+
+
+def test_a_module_in_the_place_of_which_there_is_a_folder_or_too_much(daemon: Daemon) -> None:
+    """Daemon and worker agree about what is there: one revision, not one after the other."""
+    text = "def one() -> int:\n    return {}\n"
+    revision = daemon.serve("place", text.format(1))["revision"]
+    module = daemon.root / "pipelines" / "place.py"
+    module.unlink()
+    module.mkdir()
+    status = daemon.pipeline("place")
+    assert (status["state"], status["revision"]) == ("failed", revision + 1)
+    module.rmdir()
+    daemon.save("place", text.format(2))
+    assert daemon.value("one") == 2
+    daemon.save("place", text.format(3) + "#" * (MAX_HASHED_BYTES + 1))
+    status = daemon.pipeline("place")
+    assert status["state"] == "failed"
+    assert "64 MiB" in status["problems"][0]["message"]
+    assert daemon.sync()["pipelines"]["place"] == status
+    daemon.save("place", text.format(4))
+    assert daemon.value("one") == 4

@@ -20,6 +20,7 @@ from hamdev.config import (
     apply_options,
     parse_settings,
 )
+from hamdev.content import small_content
 from hamdev.core.module_names import places
 from hamdev.core.session import (
     ContentsSeen,
@@ -72,6 +73,7 @@ from hamdev.paths import SETTINGS_NAME
 # Larger values travel in files.
 INLINE_BYTES = 256 * 1024
 MAX_VALUE_FILES = 64
+MAX_SETTINGS_BYTES = 1 << 20
 # If set, nothing but the regular comparison finds saves.
 NO_EVENTS = "HAMDEV_NO_FILE_EVENTS"
 
@@ -309,15 +311,14 @@ class Engine:
             self.hand_in(ContentsSeen(others))
 
     def _settings_changed(self) -> None:
-        try:
-            content = Path(self._settings_file).read_bytes()
-        except FileNotFoundError:
-            content = b""
-        except OSError as error:
-            self._show_settings_problem(Problem(kind="settings", message=str(error)))
+        content = small_content(self._settings_file, MAX_SETTINGS_BYTES)
+        if content is None and os.path.lexists(self._settings_file):
+            text = f"{SETTINGS_NAME} cannot be read, or is no file, or has over 1 MiB"
+            problem = Problem(kind="settings", message=text, file=self._settings_file)
+            self._show_settings_problem(problem)
             return
         try:
-            parsed = parse_settings(content, self._settings_file)
+            parsed = parse_settings(content or b"", self._settings_file)
             settings = apply_options(parsed, self._options)
         except SettingsError as error:
             problem = Problem(

@@ -29,6 +29,7 @@ from hamdev.pipeline.finder import ProjectFinder, finder_of, forget_listings
 from hamdev.pipeline.folder import ProjectFolder
 from hamdev.pipeline.installed import tokens
 from hamdev.pipeline.load_reads import LoadReads
+from hamdev.pipeline.own_reads import digest_of
 from hamdev.pipeline.patching import (
     Definer,
     Loaded,
@@ -134,7 +135,11 @@ class Project:
 
         A file whose appearance would let a missing import succeed is given with None.
         """
-        files: dict[str, str | None] = dict.fromkeys(self._missing)
+        files: dict[str, str | None] = {
+            # A folder of that name holds something, too.
+            file: digest_of(file) if os.path.isdir(file) else None  # noqa: PTH112 - they are many
+            for file in self._missing
+        }
         files.update((source.file, source.sha256) for source in self._finder.read.values())
         return files
 
