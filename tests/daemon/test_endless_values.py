@@ -137,3 +137,25 @@ def test_an_error_that_fails_to_be_described(daemon: Daemon) -> None:
             daemon.ask("result", node="odd", format=format)
         assert failure.value.code == 3
     assert daemon.ask("result", node="one", format="json")["value"] == 1
+
+
+@pytest.mark.parametrize("method", ["__reduce__", "__sizeof__", "__repr__", "__deepcopy__"])
+def test_an_exit_in_the_own_code_of_a_value_ends_no_worker(daemon: Daemon, method: str) -> None:
+    text = """
+        class Leaving:
+            def {}(self, *rest):
+                raise SystemExit(3)
+
+        def leaving() -> Leaving:
+            return Leaving()
+
+        def one(leaving: Leaving) -> int:
+            return 1
+    """
+    daemon.configure("leaving")
+    client = daemon.subscriber()
+    daemon.save("leaving", text.format(method))
+    assert daemon.value("one") == 1
+    assert daemon.pipeline("leaving")["state"] == "idle"
+    client.call("ping")
+    assert "worker.lost" not in [event["type"] for event in client.events]
