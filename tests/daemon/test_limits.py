@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from real_daemon import Daemon, runtime_folder
+from real_daemon import Daemon, eventually, runtime_folder
 
 pytestmark = pytest.mark.usefixtures("quick_start")
 
@@ -168,3 +168,22 @@ def test_a_node_that_leaves_no_descriptors(tmp_path: Path) -> None:
         status = daemon.sync()
         assert status["revision"] == revision + 1
         assert status["pipelines"]["leak"]["problems"] == []
+
+
+def test_a_disk_that_is_full_where_the_daemon_leaves_its_address(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    """It serves all the same, and says where as soon as there is room."""
+    (tmp_path / "devserver.toml").write_text("[pipelines.one]\n")
+    (tmp_path / ".hamdev").symlink_to(small_disk)
+    filling = small_disk / "filling"
+    with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass
+    with started(tmp_path) as daemon:
+        daemon.save("one", "def one() -> int:\n    return 1\n")
+        assert daemon.value("one") == 1
+        filling.unlink()
+        address = small_disk / "daemon.json"
+        eventually(address.exists, "the daemon's address")
+        assert json.loads(address.read_bytes())["pid"] == daemon.process.pid
