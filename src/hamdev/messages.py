@@ -347,6 +347,12 @@ class ReadRows(_Tagged, frozen=True, kw_only=True):
     limit: int
 
 
+class GiveUp(_Tagged, frozen=True, kw_only=True):
+    """Nobody waits any more for the answer to a `Fetch` or `ReadRows`."""
+
+    request: int
+
+
 class Limit(_Tagged, frozen=True, kw_only=True):
     """Keep this much of what nodes compute from now on, as `[memory]` of the settings says."""
 
@@ -356,7 +362,7 @@ class Limit(_Tagged, frozen=True, kw_only=True):
 
 
 Question = Fetch | ReadRows | Describe | ReadSource
-Command = Run | Cancel | Preload | Anticipate | Question | Limit
+Command = Run | Cancel | Preload | Anticipate | Question | GiveUp | Limit
 
 
 # -- worker → daemon -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from real_daemon import Daemon, runtime_folder
+from real_daemon import Daemon, eventually, runtime_folder
 
 pytestmark = pytest.mark.usefixtures("quick_start")
 
@@ -131,3 +131,59 @@ def test_files_that_may_not_grow(tmp_path: Path) -> None:
             answer = client.next_message()
         assert os.strerror(27) in answer["error"]["message"]  # EFBIG
         assert daemon.value("size") == 5_000_000
+
+
+def test_a_node_that_leaves_no_descriptors(tmp_path: Path) -> None:
+    """Files seem to be gone then; the next save runs in another worker, and once."""
+    (tmp_path / "devserver.toml").write_text("[pipelines.leak]\n")
+    (tmp_path / "data.txt").write_text("5")
+    leaking = """
+        import os
+
+        KEPT = []
+
+        def data() -> int:
+            return int(open("data.txt").read())
+
+        def leak(data: int) -> int:
+            try:
+                while True:
+                    KEPT.append(os.dup(0))
+            except OSError:
+                return data + {}
+    """
+    with started(tmp_path, *limited("--nofile=256")) as daemon:
+        daemon.save("leak", leaking.format(1))
+        assert daemon.value("leak") == 6
+        client = daemon.subscriber()
+        daemon.save("leak", leaking.format(2))
+        assert daemon.value("leak") == 7
+        client.call("ping")
+        assert any("does not close them" in event.get("text", "") for event in client.events)
+        (tmp_path / "data.txt").write_text("6")
+        assert daemon.value("leak") == 8
+        revision = daemon.sync()["revision"]
+        daemon.save("leak", "def leak() -> int:\n    return 9\n")
+        assert daemon.value("leak") == 9
+        status = daemon.sync()
+        assert status["revision"] == revision + 1
+        assert status["pipelines"]["leak"]["problems"] == []
+
+
+def test_a_disk_that_is_full_where_the_daemon_leaves_its_address(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    """It serves all the same, and says where as soon as there is room."""
+    (tmp_path / "devserver.toml").write_text("[pipelines.one]\n")
+    (tmp_path / ".hamdev").symlink_to(small_disk)
+    filling = small_disk / "filling"
+    with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass
+    with started(tmp_path) as daemon:
+        daemon.save("one", "def one() -> int:\n    return 1\n")
+        assert daemon.value("one") == 1
+        filling.unlink()
+        address = small_disk / "daemon.json"
+        eventually(address.exists, "the daemon's address")
+        assert json.loads(address.read_bytes())["pid"] == daemon.process.pid

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from real_daemon import Daemon
+from real_daemon import Daemon, RpcFailure, running
 
 from hamdev.content import MAX_HASHED_BYTES
 
@@ -221,3 +222,59 @@ def test_output_arrives_with_its_node(daemon: Daemon) -> None:
     assert by_node[None, "stdout"] == "loading\n"
     types = [(e["type"], e.get("node")) for e in events]
     assert types.index(("output", "later")) < types.index(("node.finished", "later"))
+
+
+def test_a_file_that_the_daemon_cannot_open_for_a_while_is_neither_gone_nor_changed(
+    tmp_path: Path,
+) -> None:
+    """Out of descriptors: the last good content stays, no run is made of it, and it heals."""
+    (tmp_path / "devserver.toml").write_text("[watch]\nsweep_ms = 50\n[pipelines.short]\n")
+    module = tmp_path / "pipelines" / "short.py"
+    module.parent.mkdir()
+    module.write_text("def one() -> int:\n    return 1\n")
+    with running(tmp_path) as daemon:
+        client = daemon.subscriber(since=0)
+        client.event("run.finished", outcome="ok")
+        client.await_workers(2)
+        process = psutil.Process(daemon.process.pid)
+        if not hasattr(process, "rlimit"):
+            pytest.skip("limits of another process can be set on Linux only")
+        limits = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            daemon.save("short", "def one() -> int:\n    return 2\n")
+            seen = client.until("warning")
+            assert "cannot read" in seen[-1]["message"]
+            assert "short.py" in seen[-1]["message"]
+            status = client.call("status")
+            assert status["pipelines"]["short"]["problems"] == []
+            with pytest.raises(RpcFailure) as failure:
+                client.call("sync", timeout=1)
+            assert failure.value.code == 4
+            assert client.call("status")["revision"] == status["revision"]
+        finally:
+            process.rlimit(psutil.RLIMIT_NOFILE, limits)
+        assert daemon.value("one") == 2
+        assert client.call("status")["revision"] == status["revision"] + 1
+        assert [event["type"] for event in client.events].count("warning") == 0
+
+
+def test_a_module_in_the_place_of_which_there_is_a_folder_or_too_much(daemon: Daemon) -> None:
+    """Daemon and worker agree about what is there: one revision, not one after the other."""
+    text = "def one() -> int:\n    return {}\n"
+    revision = daemon.serve("place", text.format(1))["revision"]
+    module = daemon.root / "pipelines" / "place.py"
+    module.unlink()
+    module.mkdir()
+    status = daemon.pipeline("place")
+    assert (status["state"], status["revision"]) == ("failed", revision + 1)
+    module.rmdir()
+    daemon.save("place", text.format(2))
+    assert daemon.value("one") == 2
+    daemon.save("place", text.format(3) + "#" * (MAX_HASHED_BYTES + 1))
+    status = daemon.pipeline("place")
+    assert status["state"] == "failed"
+    assert "64 MiB" in status["problems"][0]["message"]
+    assert daemon.sync()["pipelines"]["place"] == status
+    daemon.save("place", text.format(4))
+    assert daemon.value("one") == 4

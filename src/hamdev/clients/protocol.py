@@ -24,6 +24,8 @@ UNKNOWN_NAME = 1
 NO_VALUE = 2
 NO_SUCH_FORMAT = 3
 TIMED_OUT = 4
+# What only the code of a value can answer.
+_OF_VALUES = frozenset({"result", "rows"})
 
 FOREVER = float("inf")
 # JSON has no infinity.
@@ -297,8 +299,13 @@ def not_ours(path: str, uid: int) -> str:
 
 def no_answer(method: str, seconds: float) -> SyncTimeoutError:
     """Says that the daemon is there and silent."""
+    if method in _OF_VALUES:
+        way_out = (
+            "see to it that the value's own code (__repr__, __reduce__, …) ends, or allow more "
+            "time (hamdev.connect(timeout=None))."
+        )
+    else:
+        way_out = "allow more time, or see what it does with 'hamdev events'."
     return SyncTimeoutError(
-        TIMED_OUT,
-        f"the daemon did not answer {method!r} within {seconds:g} s. Way out: allow more time, or "
-        "see what it does with 'hamdev events'.",
+        TIMED_OUT, f"the daemon did not answer {method!r} within {seconds:g} s. Way out: {way_out}"
     )

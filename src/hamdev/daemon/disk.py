@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hamdev.content import content_digest, small_content
+from hamdev.content import SQLITE_LOG, content_digest, small_content
 from hamdev.core.wholeness import MAX_BYTES, why_unfinished
 
 # An event arrives milliseconds after its write. What looks older may be dated by another machine's
 # clock, and says nothing about quietness.
 _BELIEVED_AGE_S = 0.05
+# What says nothing about the file, and passes.
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
 
 Stat = tuple[int, int, int, int, int]
 
@@ -27,11 +31,13 @@ class Sight:
         status: its stat data, from before it was read; None: no such file.
         digest: of its content; None: none.
         doubt: why it may be half written, as the end of "it …"; None if nothing speaks for that.
+        is_unread: the system could not read it just now, so nobody knows what it holds.
     """
 
     status: Stat | None
     digest: str | None
     doubt: str | None
+    is_unread: bool = False
 
 
 class Eyes:
@@ -62,6 +68,8 @@ class Eyes:
         content = small_content(file, MAX_BYTES)
         if content is None:
             digest = content_digest(file)
+            if digest is None and status is not None and _is_unread(file):
+                return Sight(status, None, None, is_unread=True)
             is_lost = digest is None and known.get(file) is not None
             return Sight(status, digest, "is gone" if is_lost else None)
         digest = hashlib.sha256(content).hexdigest()
@@ -70,6 +78,19 @@ class Eyes:
         if (judged := self._doubts.get(file)) is None or judged[0] != digest:
             judged = self._doubts[file] = digest, why_unfinished(file, content)
         return Sight(status, digest, judged[1])
+
+
+def _is_unread(file: str) -> bool:
+    """Of a path without content: whether it is a file of which the system withheld that."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno in _SHORTAGES
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+    return is_file and not file.endswith(SQLITE_LOG)
 
 
 def stat_of(file: str) -> Stat | None:

@@ -7,6 +7,7 @@ descriptor itself. Elsewhere than on Linux `is_available` is False.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,20 @@ async def follow(
                 take(_noticed(os.read(descriptor, MAX_READ), by_number))
 
 
+def explained(error: OSError | RuntimeError) -> str:
+    """Why the system gives no events, in words; its own ones are of full disks and open files."""
+    if isinstance(error, RuntimeError):  # watchfiles' own
+        return str(error)
+    if error.errno == errno.ENOSPC:
+        return "the limit fs.inotify.max_user_watches is reached. Way out: raise it with sysctl"
+    if error.errno == errno.EMFILE:
+        return (
+            "the limit fs.inotify.max_user_instances, or that of open files (ulimit -n), is "
+            "reached. Way out: raise it"
+        )
+    return error.strerror or str(error)
+
+
 @contextmanager
 def _watching(
     folders: Sequence[str],
@@ -84,7 +99,8 @@ def _watching(
     system = ctypes.CDLL(None, use_errno=True)
     descriptor = system.inotify_init1(_CLOEXEC | _NONBLOCK)
     if descriptor < 0:
-        raise OSError(ctypes.get_errno(), "no file events")
+        number_of_error = ctypes.get_errno()
+        raise OSError(number_of_error, os.strerror(number_of_error))
     try:
         # One folder may have several names, and then has one number.
         by_number: dict[int, list[str]] = {}

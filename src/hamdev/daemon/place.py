@@ -59,7 +59,8 @@ class Place:
                 self._take(locks)
             except Timeout:
                 raise DaemonRunningError(self._who_serves()) from None
-            self._announce()
+            with suppress(OSError):  # a full disk: it is information only, and tried again
+                self._announce()
             locks.callback(self._withdraw)
             yield locks
 
@@ -96,7 +97,7 @@ class Place:
     def _take(self, locks: ExitStack) -> None:
         folder = information_folder(self._project)
         folder.mkdir(exist_ok=True)
-        with suppress(FileExistsError), (folder / ".gitignore").open("x") as ignored:
+        with suppress(OSError), (folder / ".gitignore").open("x") as ignored:
             ignored.write("*\n")
         if self._lock.is_symlink():
             self._lock.unlink()  # a lock is truncated when it is opened, and a link leads anywhere

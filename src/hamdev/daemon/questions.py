@@ -15,6 +15,7 @@ from hamdev.messages import (
     Described,
     Fetch,
     Fetched,
+    GiveUp,
     Question,
     ReadRows,
     ReadSource,
@@ -57,6 +58,8 @@ class Questions:
             await waiting.arrived.wait()
         finally:
             del self._waiting[number]
+            if not waiting.arrived.is_set() and isinstance(question, Fetch | ReadRows):
+                self._tell(worker, GiveUp(request=number))
         return waiting.answer
 
     def answered(self, answer: Answer) -> bool:

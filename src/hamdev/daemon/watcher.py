@@ -98,6 +98,7 @@ class Watcher:
         self._hinted = anyio.Event()
         self._handed_in = anyio.Event()
         self._unwatched = ""
+        self._unread: frozenset[str] = frozenset()
         self._waits_for_git = False
         self._swept_in = False
         self._stop = anyio.Event()
@@ -161,6 +162,7 @@ class Watcher:
                 memory.pop(file, None)
         self._targets = _without(self._targets, files)
         self._listed &= self._files
+        self._unread &= self._files
         self._wake_lookers()
 
     def notice(self, files: Iterable[str]) -> None:
@@ -256,7 +258,7 @@ class Watcher:
                     await self._follow_watchfiles(folders)
             except (OSError, RuntimeError) as error:
                 # The sweep alone keeps everything right; only the promptness suffers.
-                self._say_unwatched(str(error))
+                self._say_unwatched(inotify.explained(error))
                 with anyio.move_on_after(RETRY_S):
                     await self._folders_changed.wait()
 
@@ -270,14 +272,15 @@ class Watcher:
         if failed := {f: e for f, e in unwatched.items() if not isinstance(e, FileNotFoundError)}:
             folder, error = next(iter(failed.items()))
             more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-            self._say_unwatched(f"{folder}{more}: {error.strerror}")
+            self._say_unwatched(inotify.explained(error), f" of {folder}{more}")
         assert self._tasks is not None
         self._tasks.start_soon(self._ask_again, self._stop)
 
-    def _say_unwatched(self, reason: str) -> None:
+    def _say_unwatched(self, reason: str, of: str = "") -> None:
+        """Once for each reason, whichever folders it concerns by and by."""
         if reason != self._unwatched:
             self._unwatched = reason
-            self._warn(f"no file events, comparing regularly instead ({reason})")
+            self._warn(f"no file events{of}, comparing regularly instead: {reason}")
 
     async def _ask_again(self, stop: anyio.Event) -> None:
         with anyio.move_on_after(RETRY_S):
@@ -384,6 +387,13 @@ class Watcher:
         # What was written while it was read may be half old and half new.
         self._notice_later_writes(self._settle.pending.intersection(files), now)
         taken = self._settle.take(now, files)
+        if unread := frozenset(file for file in taken if sights[file].is_unread):
+            # Not known to have changed, nor to be as it was: the next sweep finds it again.
+            taken -= unread
+            for file in unread:
+                self._stats.pop(file, None)
+            self._say_unread(unread)
+        self._unread -= taken
         if unfinished := {f: s.doubt for f, s in sights.items() if s.doubt is not None}:
             what = "taken as it is" if taken else "looking again"
             self._log.debug(f"unfinished, {what}", files=unfinished)
@@ -404,6 +414,15 @@ class Watcher:
             self._find_listed(taken)
             self._on_contents({file: sights[file].digest for file in sorted(taken)})
             self._wake_lookers()
+
+    def _say_unread(self, files: frozenset[str]) -> None:
+        if not self._unread:
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            self._warn(
+                f"the system cannot read {min(files)}{more} (out of descriptors or memory, or the "
+                "disk fails); what it held before stays, and it is tried again"
+            )
+        self._unread |= files
 
     async def _look_at(self, files: frozenset[str]) -> dict[str, Sight]:
         known = {file: self._contents[file] for file in files if file in self._contents}

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hamdev.content import (
     SQLITE_LOG,
     Signature,
-    content_digest,
     is_proof,
     is_read,
     signature,
 )
+from hamdev.pipeline.own_reads import digest_of
 
 DOUBTFUL = "changed while it was read"
-
-_own = threading.local()
-
-
-@contextlib.contextmanager
-def unobserved() -> Iterator[None]:
-    """What this thread opens while the block is open is of no concern to the user's code."""
-    before = is_unobserved()
-    _own.is_on = True
-    try:
-        yield
-    finally:
-        _own.is_on = before
-
-
-def is_unobserved() -> bool:
-    """Whether this thread is opening files for hamdev's own sake."""
-    return getattr(_own, "is_on", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +33,7 @@ class Sight:
         """Whether the path has not changed since then."""
         if signature(path) != self.signature:
             return False
-        return self.digest is None or _is_equal(self.digest, _digest(path))
+        return self.digest is None or _is_equal(self.digest, digest_of(path))
 
 
 NOTHING = Sight(None)
@@ -66,7 +45,7 @@ def look(path: str) -> Sight:
     found = signature(path)
     if is_proof(found, wall) and not (found is not None and path.endswith(SQLITE_LOG)):
         return Sight(found)
-    return Sight(found, _digest(path) or DOUBTFUL)
+    return Sight(found, digest_of(path) or DOUBTFUL)
 
 
 @dataclass(slots=True)
@@ -90,7 +69,7 @@ class FileState:
         present = signature(path)
         if present == self.signature and (self.is_proven or present is None):
             return True
-        if self.digest is None or not _is_equal(_digest(path), self.digest):
+        if self.digest is None or not _is_equal(digest_of(path), self.digest):
             return False
         self.signature, self.is_proven = present, is_proof(present, wall)
         return True
@@ -118,7 +97,7 @@ def state_of(path: str, found: Sight, is_written: bool = False) -> FileState:
     """
     wall = time.time()
     now = signature(path)
-    digest = _digest(path)
+    digest = digest_of(path)
     is_same = now == found.signature
     if is_same and digest is not None and digest == found.digest and not is_read(digest):
         # Doubtful, but nothing that others could see is another: the next run reads it again.
@@ -136,12 +115,7 @@ def present_state(path: str) -> FileState:
     """The state of a file now; who compares its digest knows whether it is of use."""
     wall = time.time()
     found = signature(path)
-    return FileState(found, _digest(path), is_proof(found, wall))
-
-
-def _digest(path: str) -> str | None:
-    with unobserved():
-        return content_digest(path)
+    return FileState(found, digest_of(path), is_proof(found, wall))
 
 
 def _is_equal(digest: str | None, other: str | None) -> bool:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any
 
-from hamdev.content import content_digest
 from hamdev.core.definitions import EFFECTS, Definitions
 from hamdev.core.references import Key
 from hamdev.pipeline.cache_reads import CacheReads
-from hamdev.pipeline.file_states import DOUBTFUL, FileState, Sight, look, state_of, unobserved
+from hamdev.pipeline.file_states import DOUBTFUL, FileState, Sight, look, state_of
+from hamdev.pipeline.own_reads import digest_of, unobserved
 from hamdev.pipeline.statements import Layout, TopLevel
 
 # They make paths and names of them, and read nothing.
@@ -248,7 +248,7 @@ class LoadReads:
                 if path not in found:
                     with unobserved():
                         is_same = state.is_same(path)
-                        digest = state.digest if is_same else content_digest(path)
+                        digest = state.digest if is_same else digest_of(path)
                     self._seen[path] = digest
                     # Of a large file that has just been written, the digest does not tell enough.
                     is_doubtful = not is_same and digest is not None and digest == state.digest

@@ -9,6 +9,7 @@ as they were if anything fails. Module objects that are in use by a run are neve
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from hamdev.pipeline.folder import ProjectFolder
 from hamdev.pipeline.installed import tokens
 from hamdev.pipeline.load_reads import LoadReads
 from hamdev.pipeline.module_table import ModuleTable
+from hamdev.pipeline.own_reads import digest_of
 from hamdev.pipeline.patching import (
     Definer,
     Loaded,
@@ -128,7 +130,11 @@ class Project:
 
         A file whose appearance would let a missing import succeed is given with None.
         """
-        files: dict[str, str | None] = dict.fromkeys(self._entries.missing)
+        files: dict[str, str | None] = {
+            # A folder of that name holds something, too.
+            file: digest_of(file) if os.path.isdir(file) else None  # noqa: PTH112 - they are many
+            for file in self._entries.missing
+        }
         files.update((source.file, source.sha256) for source in self._finder.read.values())
         return files
 

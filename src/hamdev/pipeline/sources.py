@@ -6,9 +6,11 @@ reads one. What was compiled is kept, since `inspect` and tracebacks read the fi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import linecache
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from importlib.abc import InspectLoader
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+
+from hamdev.content import MAX_HASHED_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,17 @@ def read_source(file: str) -> Source:
         SyntaxError: its declared encoding is unknown.
         UnicodeDecodeError: its bytes are not in its encoding.
     """
-    content = Path(file).read_bytes()
+    content = _content(file)
     text = importlib.util.decode_source(content)
     return Source(file, hashlib.sha256(content).hexdigest(), text)
+
+
+def _content(file: str) -> bytes:
+    """What a module holds; an error if that is more than anybody hashes."""
+    if os.stat(file).st_size > MAX_HASHED_BYTES:  # noqa: PTH116 - at every load, of all modules
+        text = f"a module of more than {MAX_HASHED_BYTES >> 20} MiB is not loaded"
+        raise OSError(errno.EFBIG, text, file)
+    return Path(file).read_bytes()
 
 
 def prime_linecache(source: Source) -> None:
@@ -77,7 +89,7 @@ class SourceLoader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         """Compile what the file holds now, and keep that text for tracebacks and `inspect`."""
-        content = Path(self.path).read_bytes()
+        content = _content(self.path)
         digest = hashlib.sha256(content).hexdigest()
         self._record(fullname, Source(self.path, digest, content.decode("utf-8", errors="replace")))
         self.source = Source(self.path, digest, importlib.util.decode_source(content))

@@ -1,9 +1,9 @@
 """The worker's entry: `python -P -m hamdev.worker --descriptor N …`.
 
 The main thread executes runs, since only it can be interrupted by a signal. A second thread
-reads commands, so that a cancellation arrives while the first one is busy; a third one answers
-requests for values, so that a large one delays neither. A fourth one describes the DAG, since a
-value's own code may keep the third one for ever.
+reads commands, so that a cancellation arrives while the first one is busy; a third one has
+requests for values answered, so that a large one delays neither. A fourth one describes the DAG,
+for which nobody should have to wait until a value's own code has ended.
 """
 
 from __future__ import annotations
@@ -27,14 +27,20 @@ from hamdev.messages import (
     Cancel,
     Describe,
     Fetch,
+    Fetched,
+    GiveUp,
     Interrupted,
     Limit,
+    Output,
     Preload,
     ReadRows,
     ReadSource,
     Ready,
+    RowsRead,
     Run,
 )
+from hamdev.worker import descriptors
+from hamdev.worker.answering import Answering
 from hamdev.worker.channel import Channel
 from hamdev.worker.garbage import IDLE_S, settle
 from hamdev.worker.guard import end_with_parent, start_guard
@@ -80,6 +86,7 @@ class Worker:
         from hamdev.config import Settings
         from hamdev.pipeline.async_execution import user_code_callers as async_callers
         from hamdev.pipeline.manager import PipelineManager
+        from hamdev.pipeline.own_reads import keep_locks
         from hamdev.pipeline.patching import user_code_callers as patch_callers
         from hamdev.pipeline.sources import user_code_callers as source_callers
         from hamdev.pipeline.sync_execution import user_code_callers as sync_callers
@@ -91,6 +98,8 @@ class Worker:
         from hamdev.worker.store import Store
         from hamdev.worker.values.shown import user_code_callers as shown_callers
 
+        # Before there are any of the user's descriptors.
+        keep_locks()
         importlib.import_module("hamilton.async_driver")
         # Its banners say less than the problem that is reported of the same error.
         logging.getLogger("hamilton").setLevel(logging.CRITICAL)
@@ -126,7 +135,7 @@ class Worker:
         )
         self._sweeps = Sweeps()
         self._commands: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
-        self._values_asked: queue.SimpleQueue[Fetch | ReadRows] = queue.SimpleQueue()
+        self._values = Answering(channel.send)
         self._graphs_asked: queue.SimpleQueue[Describe | ReadSource] = queue.SimpleQueue()
 
     def serve(self) -> None:
@@ -168,6 +177,11 @@ class Worker:
         return self._commands.get()
 
     async def _run(self, command: Run) -> None:
+        if not descriptors.are_left():
+            # Who is killed has its run made again, by the spare.
+            text = descriptors.LEAKED
+            self._channel.send(Output(run=command.run, node=None, stream="stderr", text=text))
+            os.kill(os.getpid(), signal.SIGKILL)
         loop = asyncio.get_running_loop()
         execution = asyncio.create_task(self._execution.run(command))
 
@@ -195,7 +209,9 @@ class Worker:
                         target=self._interruption.interrupt, args=(run,), daemon=True
                     ).start()
                 case Fetch() | ReadRows():
-                    self._values_asked.put(command)
+                    self._values.ask(command)
+                case GiveUp(request=request):
+                    self._values.give_up(request)
                 case Describe() | ReadSource():
                     self._graphs_asked.put(command)
                 case Run():
@@ -211,12 +227,13 @@ class Worker:
         from hamdev.worker.rows import rows_read
 
         keeping = self._execution.keeping
-        while True:
-            match self._values_asked.get():
-                case Fetch() as question:
-                    self._channel.send(fetched(question, self._memory, keeping))
-                case question:
-                    self._channel.send(rows_read(question, self._memory, keeping))
+
+        def answer(question: Fetch | ReadRows) -> Fetched | RowsRead:
+            if isinstance(question, Fetch):
+                return fetched(question, self._memory, keeping)
+            return rows_read(question, self._memory, keeping)
+
+        self._values.serve(answer)
 
     def _describe(self) -> None:
         descriptions = self._execution.descriptions

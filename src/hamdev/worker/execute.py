@@ -14,7 +14,6 @@ from typing import Any
 
 from msgspec import structs
 
-from hamdev.content import content_digest
 from hamdev.core.plan import Step
 from hamdev.core.references import Key
 from hamdev.errors import InputError
@@ -45,6 +44,7 @@ from hamdev.pipeline.loader import Project
 from hamdev.pipeline.manager import PipelineManager, Prepared, async_builder, build_sync
 from hamdev.pipeline.node_versions import NodeVersions
 from hamdev.pipeline.observe import Recalled
+from hamdev.pipeline.own_reads import digest_of
 from hamdev.pipeline.run_config import RunConfig
 from hamdev.pipeline.sources import Source
 from hamdev.worker.candidates import Candidates
@@ -327,7 +327,7 @@ class Execution:
         for remembered in self._memory.of(pipeline).values():
             for path, state in remembered.files.items():
                 if path not in written and path not in found:
-                    found[path] = state.digest if state.is_same(path) else content_digest(path)
+                    found[path] = state.digest if state.is_same(path) else digest_of(path)
         return found
 
     def _report_loaded(self, command: Run, data: dict[str, str | None]) -> None:

@@ -14,6 +14,7 @@ from hamdev.paths import make_private_folder
 from hamdev.worker.formats import BINARY, ENDINGS, NoSuchFormatError, render
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory
+from hamdev.worker.rows import described
 
 
 def fetched(command: Fetch, memory: Memory, keeping: Keeping) -> Fetched:
@@ -33,7 +34,9 @@ def fetched(command: Fetch, memory: Memory, keeping: Keeping) -> Fetched:
     except NoSuchFormatError as error:
         return Fetched(request=command.request, formats=error.formats, error=str(error))
     except BaseException as error:
-        return Fetched(request=command.request, error=f"the value cannot be given: {error!r}")
+        return Fetched(
+            request=command.request, error=f"the value cannot be given: {described(error)}"
+        )
     kind = type(remembered.value)
     return Fetched(
         request=command.request,

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from hamdev.pipeline.file_states import is_unobserved, unobserved
+from hamdev.pipeline.own_reads import is_unobserved, unobserved
 
 # Their functions ask `os.stat` on behalf of who called them.
 _ASKED_THROUGH = frozenset({"genericpath", "posixpath", "pathlib", "functools"})

@@ -73,14 +73,19 @@ def fingerprint(value: Any, version_of: VersionOf) -> bytes | None:
         writer.dump(value)
         return writer.digest()
     except BaseException as error:  # whatever it is: hooks of values run any code
-        if isinstance(error, Exception) or is_panic(error):
+        if isinstance(error, Exception) or is_escape(error):
             return None
         raise
 
 
-def is_panic(error: BaseException) -> bool:
-    """Whether a Rust extension has panicked, which gets past `except Exception` on purpose."""
-    return type(error).__name__ == "PanicException"
+def is_escape(error: BaseException) -> bool:
+    """Whether user code raised what gets past `except Exception` on purpose, and is not ours.
+
+    That is an exit, which would end the worker, and the panic of a Rust extension.
+    """
+    return isinstance(error, SystemExit | KeyboardInterrupt) or (
+        type(error).__name__ == "PanicException"
+    )
 
 
 def _stands_for(*parts: Any) -> None:

@@ -13,7 +13,8 @@ import msgspec
 
 from hamdev.core.plan import PlannedNode
 from hamdev.messages import Summary
-from hamdev.pipeline.file_states import present_state, unobserved
+from hamdev.pipeline.file_states import present_state
+from hamdev.pipeline.own_reads import unobserved
 from hamdev.worker.interruption import Interruption
 from hamdev.worker.memory import GONE, Remembered
 from hamdev.worker.store import MISSING, Store

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hamdev.content import SQLITE_LOG, content_digest
+from hamdev.content import SQLITE_LOG
 from hamdev.patterns import DataPatterns
-from hamdev.pipeline.file_states import FileState, Sight, is_unobserved, look, state_of, unobserved
+from hamdev.pipeline.file_states import FileState, Sight, look, state_of
 from hamdev.pipeline.observe import current_node
+from hamdev.pipeline.own_reads import digest_of, is_unobserved, unobserved
 from hamdev.worker.data_opens import DataOpens
 from hamdev.worker.file_questions import hear_questions
 
@@ -97,7 +98,7 @@ class FileReads:
     def all_data(self) -> dict[str, str | None]:
         """Every data file and its folder → digest, for who cannot be loaded without one."""
         with unobserved():
-            return {path: content_digest(path) for path in self._data.everything()}
+            return {path: digest_of(path) for path in self._data.everything()}
 
     def begin_run(self) -> None:
         """Forget what was written in earlier runs."""

@@ -14,6 +14,7 @@ import msgspec
 
 from hamdev.messages import ReadRows, RowsRead
 from hamdev.wire import to_json
+from hamdev.worker.answering import GivenUp
 from hamdev.worker.formats import available
 from hamdev.worker.keeping import Keeping
 from hamdev.worker.memory import Memory
@@ -74,7 +75,7 @@ def rows_read(question: ReadRows, memory: Memory, keeping: Keeping) -> RowsRead:
             for row in (table.cells(question.offset, limit) if limit else ())
         ]
     except BaseException as error:
-        text = f"the rows cannot be given: {_described(error)}"
+        text = f"the rows cannot be given: {described(error)}"
         return RowsRead(request=question.request, formats=available(value), error=text)
     return _bounded(answer, rows)
 
@@ -379,8 +380,10 @@ def cell_text(value: Any) -> str:
         if isinstance(value, list | tuple | dict | set | frozenset | bytes | bytearray | deque):
             return _clipped(_short.repr(value), MAX_CELL)
         return _clipped(str(value), MAX_CELL)
+    except GivenUp:
+        raise
     except BaseException as error:
-        return _clipped(f"<{type(value).__name__}, {_described(error)}>", MAX_CELL)
+        return _clipped(f"<{type(value).__name__}, {described(error)}>", MAX_CELL)
 
 
 def _column_name(name: Any) -> str:
@@ -389,7 +392,8 @@ def _column_name(name: Any) -> str:
     return cell_text(name)
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
+    """Kind and message of an error."""
     try:
         return f"{type(error).__name__}: {error}"
     except BaseException:  # it is the user's own, and says what it likes

@@ -6,6 +6,8 @@ import sys
 from itertools import islice
 from typing import Any
 
+from hamdev.worker.fingerprint import is_escape
+
 _SAMPLED = 20
 _DEPTH = 3
 
@@ -14,8 +16,10 @@ def size_of(value: Any, depth: int = _DEPTH) -> int:
     """The size of a value in memory; of a container it is worked out from its first items."""
     try:
         return _size(value, depth)
-    except Exception:  # a value's own methods may do anything; then nothing is known of its size
-        return 0
+    except BaseException as error:  # a value's own methods may do anything
+        if isinstance(error, Exception) or is_escape(error):
+            return 0  # nothing is known of it
+        raise
 
 
 def _size(value: Any, depth: int) -> int:

@@ -29,7 +29,7 @@ from xxhash import xxh3_128, xxh3_128_digest
 from hamdev import __version__
 from hamdev.errors import HamdevError
 from hamdev.paths import make_private_folder
-from hamdev.worker.fingerprint import is_panic
+from hamdev.worker.fingerprint import is_escape
 
 # A file is the header, the pickle, the buffers that the pickle refers to, each of them aligned, and
 # the table of where those are.
@@ -122,7 +122,7 @@ class Store:
         except (MemoryError, OSError, _UnwantedError):  # says nothing about the file
             return MISSING
         except BaseException as error:  # unpickling runs the code of the value's classes
-            if not (isinstance(error, Exception) or is_panic(error)):
+            if not (isinstance(error, Exception) or is_escape(error)):
                 raise
             return self._remove(file, descriptor)
         finally:
@@ -159,7 +159,7 @@ class Store:
         except (OSError, HamdevError) as error:
             return Put(reason=f"cannot write into {str(self.folder)!r}: {error}")
         except BaseException as error:  # pickling runs the code of the value's classes
-            if not (isinstance(error, Exception) or is_panic(error)):
+            if not (isinstance(error, Exception) or is_escape(error)):
                 raise
             return Put(reason=f"cannot pickle a {type(value).__name__}: {_describe(error)}")
         finally:
