@@ -105,7 +105,10 @@ def chart(mark: str, value: int) -> Any:
 SAID: dict[str, tuple[Any, Any, str]] = {
     # Numbers, times and other simple values.
     "float": (41.2, 43.0, "41.2 → 43.0 (+4.4 %)"),
-    "int": (1000, 998, "1,000 → 998 (-0.2 %)"),
+    "int": (1000, 998, "1000 → 998 (-0.2 %)"),
+    "year": (2012, 2013, "2012 → 2013 (+0.05 %)"),
+    "beside a longer int": (9800, 12300, "9,800 → 12,300 (+26 %)"),
+    "negative": (-1234.5, -9999.25, "-1234.50 → -9999.25 (-710 %)"),
     "much more": (2, 50, "2 → 50 (×25)"),
     "other sign": (-1.5, 3.0, "-1.5 → 3.0"),
     "from zero": (0, 3, "0 → 3"),
@@ -170,6 +173,11 @@ SAID: dict[str, tuple[Any, Any, str]] = {
     "attributes": (Plain(a=1), Plain(a=1, b=2), "field b added: 2"),
     "model": (Model(name="a"), Model(name="b", params={"x": 1}), "key params.x added: 1"),
     # Tables.
+    "years": (
+        pd.DataFrame({"year": range(1990, 2013)}),
+        pd.DataFrame({"year": range(1991, 2014)}),
+        "all values of year +1, mean of year 2001 → 2002",
+    ),
     "rows": (FRAME, FRAME.iloc[2:], "1,000 → 998 rows, 2 rows removed, the rest unchanged"),
     "column": (FRAME, FRAME.assign(margin=1), "column margin added"),
     "columns": (FRAME, FRAME[["price"]], "column count removed, column city removed"),

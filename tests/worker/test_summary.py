@@ -351,3 +351,9 @@ def test_it_does_not_change_the_value() -> None:
     before = frame.copy()
     summarize(frame)
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_year_is_no_group_of_thousands() -> None:
+    frame = pd.DataFrame({"year": range(1990, 2013), "people": range(9_000, 32_000, 1_000)})
+    assert summarize(frame).ranges == ["0 … 22", "1990 … 2012", "9,000 … 31,000"]
+    assert summarize(np.arange(1990, 2013)).text.endswith("1990 … 2012, mean 2001")
