@@ -24,13 +24,14 @@ YEARS = pd.Series(range(1990, 2013), name="year")
         ("a\nb", "a … (2 lines, 3 characters)"),
         ("x" * 5000, f"{'x' * 60} … (5,000 characters)"),
         (np.arange(12.0).reshape(3, 4), "float64 array 3 × 4: 0 … 11, mean 5.5"),
+        (pd.Series([1.0, None]), "Series 2: 1, 1 missing"),
         (YEARS, "Series 23: 1990 … 2012"),
         (YEARS.to_frame(), "DataFrame 23 × 1: year"),
         (pd.Series(range(200_000)), "Series 200,000: 0 … 199,998 in a sample"),
         (pd.DataFrame(np.zeros((2, 99))), f"DataFrame 2 × 99: {', '.join(map(str, range(29)))}, …"),
         (pd.DataFrame(), "DataFrame 0 × 0"),
     ],
-    ids=["int", "text", "long", "array", "series", "frame", "large", "wide", "empty"],
+    ids=["int", "text", "long", "array", "nulls", "series", "frame", "large", "wide", "empty"],
 )
 def test_it_says_what_is_most_telling(value: Any, shown: str) -> None:
     assert value_text(structs.asdict(summarize(value))) == shown

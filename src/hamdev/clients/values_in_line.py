@@ -21,7 +21,10 @@ def value_text(summary: Mapping[str, Any]) -> str:
     if len(shape) == 1:
         ranges = summary.get("ranges") or []
         told = ranges[-1] if len(ranges) == len(columns) else ""
-        told += " in a sample" if told and summary.get("sampled") else ""
+        if told:
+            nulls = (summary.get("nulls") or [0])[-1]
+            told += f", {nulls:,} missing" if nulls else ""
+            told += " in a sample" if summary.get("sampled") else ""
     else:
         told = ", ".join(filter(None, columns))
         told += ", …" if told and len(columns) < shape[1] else ""
