@@ -329,6 +329,15 @@ def test_the_place_in_a_long_line_stays_in_sight() -> None:
         assert shown[marks.index("^") :] == "oops"
 
 
+def test_what_a_replaced_first_run_computed_is_new() -> None:
+    story = Story().start(step("a", CHANGED), cause=Cause(kind="start", text="started"))
+    story.value("a", 1.0, changed=True).end("superseded")
+    story.start(kept("a"), step("b", CHANGED)).value("a", 1.0, action="reused", changed=True)
+    story.value("b", 1.0, diff="20 → 21").end(ran=1, reused=1)
+    rows = [line.split() for line in lines_of(story) if line.startswith("    ")]
+    assert rows == [["a", "21", "earlier"], ["b", "20", "→", "21", "1.0", "ms"]]
+
+
 def test_places_of_one_file_are_named_alike() -> None:
     edits = [Edit(SETUP, line, ["a = 1"], ["a = 2"]) for line in (7, 4512345)]
     story = Story().start(step("a", CHANGED)).value("a", 1.0).end(ran=1)

@@ -265,8 +265,8 @@ class Runs:
         if lost is not None:
             block.problems.append(lost[1])
         served = status.pipelines.get(pipeline) if status is not None else None
-        run.complete(served)
         block.replaced = self._replaced.pop(pipeline, [])
+        run.complete(served)
         block.recovered = pipeline in self._failed and block.outcome == "ok"
         if block.outcome == "failed":
             self._failed.add(pipeline)
@@ -365,8 +365,12 @@ class _Run:
         # What was reused comes before the rest, since that was known before; shown is the plan's.
         order = [step.node for step in block.plan if step.node in rows] or list(rows)
         order += [node for node in rows if node not in self._reasons and block.plan]
+        # What such a run was the first to compute has never been shown.
+        was_new = any(replaced.cause.kind in FROM_NOTHING for replaced in block.replaced)
         for node in order:
-            block.rows.append(replace(rows[node], is_final=node in finals))
+            row = rows[node]
+            is_new = row.is_new or (was_new and row.diff is None and row.action == "reused")
+            block.rows.append(replace(row, is_final=node in finals, is_new=is_new))
         block.printed = list(self.printed.values())
         kinds = {because.kind for step in block.plan for because in step.because}
         block.spared = not rows and kinds == {"unchanged"}
