@@ -77,6 +77,29 @@ def test_as_text(sales: ProjectOnDisk, watch: Watch, hamdev: Run) -> None:
         assert hamdev("graph", "--pipeline", "sales").stdout == TREE
 
 
+def test_the_config_that_chose_a_function_stands_beside_its_node(
+    project: ProjectOnDisk, watch: Watch, hamdev: Run
+) -> None:
+    project.write(
+        "chosen",
+        """
+        from hamilton.function_modifiers import config
+
+        @config.when(region="north")
+        def base__north(wet: int) -> float:
+            return 1.0
+
+        @config.when(region="south")
+        def base__south() -> float:
+            return 2.0
+        """,
+    )
+    with watch("chosen", "--set", "region=north", "--set", "wet=1", "--set", "unused=1"):
+        hamdev("sync")
+        tree = "base: float · by region\n└─ wet: int · config\n"
+        assert hamdev("graph").stdout == f"chosen: 2 nodes · revision 1\n\n{tree}"
+
+
 def test_as_files(sales: ProjectOnDisk, watch: Watch, hamdev: Run) -> None:
     with watch("sales"):
         hamdev("sync")

@@ -396,6 +396,21 @@ def test_after_a_worker_was_killed(daemon: Daemon) -> None:
     assert graph["revision"] == status["revision"]
 
 
+def test_nobody_has_to_ask_for_it_before_the_worker_goes(daemon: Daemon) -> None:
+    daemon.serve("unasked", CHAIN)
+    daemon.save("unasked", CHAIN + "\n\ndef broken(:\n")
+    assert daemon.pipeline("unasked")["state"] == "failed"
+    # It is answered in its turn, after what the daemon asked by itself.
+    daemon.ask("source", node="second", pipeline="unasked")
+    client = daemon.subscriber()
+    for pid in daemon.workers():
+        os.kill(pid, signal.SIGKILL)
+    client.event("worker.lost")
+    client.event("worker.ready")
+    daemon.sync()
+    assert named(daemon.ask("graph", pipeline="unasked")) == ["first", "second"]
+
+
 def test_what_cannot_be_computed_is_shown_too(daemon: Daemon) -> None:
     text = CHAIN + "\n\ndef half(wanted: int) -> int:\n    return 1\n"
     text += "\n\ndef end(half: int) -> int:\n    return 1\n"

@@ -102,15 +102,22 @@ def chart(mark: str, value: int) -> Any:
     return made.mark_bar() if mark == "bar" else made.mark_line()
 
 
+WIDE = pd.DataFrame({f"f{n}": np.arange(200.0) + n for n in range(500)})
+CATEGORIES = pd.Series(pd.Categorical(["a", "b", "a"]))
+IN_BERLIN = pd.DatetimeIndex(["2026-07-01", "2026-07-02"], tz="Europe/Berlin").as_unit("us")
 SAID: dict[str, tuple[Any, Any, str]] = {
     # Numbers, times and other simple values.
     "float": (41.2, 43.0, "41.2 → 43.0 (+4.4 %)"),
-    "int": (1000, 998, "1,000 → 998 (-0.2 %)"),
+    "int": (1000, 998, "1000 → 998 (-0.2 %)"),
+    "year": (2012, 2013, "2012 → 2013 (+0.05 %)"),
+    "beside a longer int": (9800, 12300, "9,800 → 12,300 (+26 %)"),
+    "negative": (-1234.5, -9999.25, "-1234.50 → -9999.25 (-710 %)"),
     "much more": (2, 50, "2 → 50 (×25)"),
     "other sign": (-1.5, 3.0, "-1.5 → 3.0"),
     "from zero": (0, 3, "0 → 3"),
     "nearly": (0.1 + 0.2, 0.3, "0.30000000000000004 → 0.3"),
     "float of an int": (1, 1.0, "1 → 1.0"),
+    "numpy type": (np.float64(2), np.float32(2), "numpy.float64 → numpy.float32"),
     "numpy scalar": (np.float64(2), np.float64(3), "2 → 3 (+50 %)"),
     "infinite": (1.0, float("inf"), "1 → inf"),
     "large int": (10**2000, 10**3000, "an int of 6,644 bits → an int of 9,966 bits"),
@@ -170,6 +177,94 @@ SAID: dict[str, tuple[Any, Any, str]] = {
     "attributes": (Plain(a=1), Plain(a=1, b=2), "field b added: 2"),
     "model": (Model(name="a"), Model(name="b", params={"x": 1}), "key params.x added: 1"),
     # Tables.
+    "years": (
+        pd.DataFrame({"year": range(1990, 2013)}),
+        pd.DataFrame({"year": range(1991, 2014)}),
+        "all values of year +1, mean of year 2001 → 2002",
+    ),
+    "cell of a wide table": (WIDE, WIDE.assign(f333=WIDE.f333 * 2), "all values of f333 × 2"),
+    "all of a wide table": (WIDE, WIDE + 1, "values of all 500 columns changed"),
+    "all of a very wide table": (
+        pd.DataFrame(np.zeros((4, 2000))),
+        pd.DataFrame(np.ones((4, 2000))),
+        "values of 100 of 100 sampled columns changed",
+    ),
+    "few cells": (
+        pd.Series([2.5, 1.5, 3.5], index=["a", "b", "c"]),
+        pd.Series([2.5, 1.25, 3.75], index=["a", "b", "c"]),
+        "row b: 1.50 → 1.25, row c: 3.50 → 3.75",
+    ),
+    "by label": (
+        pd.Series([0.5, 0.3, 0.2], index=["age", "income", "zip"]),
+        pd.Series([0.45, 0.35, 0.2], index=["income", "age", "zip"]),
+        "row income: 0.30 → 0.45, row age: 0.50 → 0.35, rows in another order",
+    ),
+    "labels": (
+        pd.Series([10, 20, 30], index=["de", "fr", "uk"]),
+        pd.Series([10, 5, 20], index=["de", "es", "fr"]),
+        "row es added and row uk removed, the rest unchanged, mean 20.0 → 11.7",
+    ),
+    "label": (
+        pd.Series([10, 20], index=["de", "fr"]),
+        pd.Series([10, 5, 20], index=["de", "es", "fr"]),
+        "2 → 3 rows, row es added, the rest unchanged",
+    ),
+    "moved on": (
+        pd.Series([1.0, 2.0, 4.0], index=pd.date_range("2026-01-01", periods=3)),
+        pd.Series([1.0, 2.0, 4.0], index=pd.date_range("2026-01-02", periods=3)),
+        "index changed from row 0 on: 2026-01-01 → 2026-01-02",
+    ),
+    "new category": (
+        CATEGORIES,
+        CATEGORIES.cat.add_categories(["z"]),
+        "category z added",
+    ),
+    "order of categories": (CATEGORIES, CATEGORIES.cat.as_ordered(), "categories have order"),
+    "texts": (
+        pd.Series(["hello world", "foo"] * 50),
+        pd.Series(["Hello World", "Foo"] * 50),
+        "all values changed, such as 'hello world' → 'Hello World'",
+    ),
+    "end of a long text": (
+        pd.Series(["x" * 100]),
+        pd.Series(["x" * 100 + "y"]),
+        "row 0: …'xxxxxxxxxxxx' → …'xxxxxxxxxxxxy'",
+    ),
+    "zone": (
+        pd.Series(IN_BERLIN),
+        pd.Series(IN_BERLIN.insert(0, pd.Timestamp("2026-06-30 23:00", tz="Europe/Berlin"))[:2]),
+        "row 0: 2026-07-01 00:00:00 → 2026-06-30 23:00:00",
+    ),
+    "label in a zone": (
+        pd.Series([1, 2], index=IN_BERLIN),
+        pd.Series([1, 5], index=IN_BERLIN),
+        "row 2026-07-02: 2 → 5",
+    ),
+    "of a zone": (
+        pd.Series([1, 2], index=IN_BERLIN.tz_localize(None)),
+        pd.Series([1, 2], index=IN_BERLIN),
+        "type of the index datetime64[us] → datetime64[us, Europe/Berlin]",
+    ),
+    "polars zone": (
+        pl.Series([DAY]).dt.replace_time_zone("Asia/Tokyo"),
+        pl.Series([DAY + datetime.timedelta(hours=1)]).dt.replace_time_zone("Asia/Tokyo"),
+        "row 0: 2026-01-02 03:04:05 → 2026-01-02 04:04:05",
+    ),
+    "arrow offset": (
+        pa.array([DAY], pa.timestamp("s", "+01:00")),
+        pa.array([DAY + datetime.timedelta(hours=1)], pa.timestamp("s", "+01:00")),
+        "row 0: 2026-01-02 04:04:05 → 2026-01-02 05:04:05",
+    ),
+    "durations": (
+        pd.Series(pd.to_timedelta([1, 2, 3, 4, 5], unit="h")),
+        pd.Series(pd.to_timedelta([1, 4, 9, 16, 25], unit="h")),
+        "longest 5:00:00 → 1 day, 1:00:00",
+    ),
+    "less precise": (
+        pd.Series([0.1, 0.2]),
+        pd.Series([0.1, 0.2], dtype="float32"),
+        "type float64 → float32",
+    ),
     "rows": (FRAME, FRAME.iloc[2:], "1,000 → 998 rows, 2 rows removed, the rest unchanged"),
     "column": (FRAME, FRAME.assign(margin=1), "column margin added"),
     "columns": (FRAME, FRAME[["price"]], "column count removed, column city removed"),
@@ -238,6 +333,11 @@ SAID: dict[str, tuple[Any, Any, str]] = {
     # Arrays.
     "array": (np.zeros((3, 4)), np.eye(3, 4), "3 of 12 values changed: 0 → 1, mean 0 → 0.25"),
     "element": (np.zeros((2, 2)), np.array([[0, 0], [0, 1.0]]), "[1, 1] 0 → 1"),
+    "mask": (
+        np.ma.array([1, 2, 3], mask=[0, 1, 0]),
+        np.ma.array([1, 2, 3], mask=[1, 1, 0]),
+        "[0] 1 → missing",
+    ),
     "length": (np.zeros(1000), np.zeros(998), "1,000 → 998 values"),
     "shape": (np.zeros(3), np.zeros((3, 1)), "shape 3 → 3 × 1"),
     "dtype": (np.zeros(3), np.zeros(3, dtype="f4"), "type of elements float64 → float32"),
@@ -322,6 +422,27 @@ def test_what_has_not_changed_is_not_told(kind: str) -> None:
         assert difference(before, before.copy()) is None
 
 
+def test_what_is_said_exactly_is_not_said_of_a_sample() -> None:
+    long = pd.DataFrame({"a": np.arange(500_000.0)})
+    one, whole = long.copy(), difference(long, long.assign(a=long.a * 2))
+    one.loc[12_345, "a"] = -1.0
+    found = difference(long, one)
+    assert found is not None
+    assert found.text == "a in row 12345: 12,345 → -1"
+    assert found.sampled is None
+    assert whole is not None
+    assert whole.sampled
+    found = difference(WIDE, WIDE.assign(new=1.0))
+    assert found is not None
+    assert (found.text, found.sampled) == ("column new added", None)
+
+
+def test_what_is_private_comes_last() -> None:
+    found = difference(Plain(_cache={1: 2}, alpha=1), Plain(_cache={2: 2}, alpha=2))
+    assert found is not None
+    assert found.text.startswith("alpha 1 → 2 (+100 %), key _cache[2] added: 2")
+
+
 def test_the_most_telling_change_comes_first_and_the_others_are_counted() -> None:
     changed = FRAME.head(900).assign(margin=1.0, count=FRAME["count"].astype("float64"))
     diff = difference(FRAME, changed)
@@ -371,6 +492,13 @@ def test_addresses_are_no_difference() -> None:
         (FRAME, with_cells("price", [3, 4, 5], NAN), "nulls in price 0 → 3"),
         (FRAME, with_cells("price", 17, 99), "range of price 10 … 20 → 10 … 99"),
         (FRAME, with_cells("price", 1, 15), "the first rows changed"),
+        (WIDE, WIDE.assign(new=1), "500 → 501 columns"),
+        (WIDE, WIDE[["f0", "f1"]], "500 → 2 columns"),
+        (pd.Series([1, 2]), pd.Series([1, 3]), "range 1 … 2 → 1 … 3"),
+        (pd.Series(["a", "b"]), pd.Series(["a", "a"]), "distinct values 2 → 1"),
+        (pd.Series([True, False]), pd.Series([True, True]), "true values 50 % → 100 %"),
+        (FRAME, FRAME.rename_axis("key"), "name of the index none → key"),
+        (FRAME, FRAME["price"], "pandas.DataFrame → pandas.Series"),
         (FRAME, pl.from_pandas(FRAME), "polars"),
         ("a\nb", "a\nc", "line 2: 'b' → 'c'"),
         ("foo", "bar", "'foo' → 'bar'"),

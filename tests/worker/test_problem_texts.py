@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hamdev.errors import StrayResultError
 from hamdev.messages import NodePlace, Problem
 from hamdev.pipeline.sources import read_source
 from hamdev.worker.problems import MAX_MESSAGE, Describe
@@ -201,3 +202,9 @@ def test_what_no_user_frame_raised_has_the_node_s_place(tmp_path: Path) -> None:
     found = describe.node_problem("one", NodePlace(file="mine.py", line=7), error)
     assert (found.file, found.line) == ("mine.py", 7)
     assert found.message == "ValueError: from nowhere"
+
+
+def test_what_we_say_ourselves_is_said_without_the_name_of_our_class(tmp_path: Path) -> None:
+    error = StrayResultError("one", "node 'one' returned a generator")
+    found = Describe(lambda file: False, []).node_problem("one", None, error)
+    assert found.message == "node 'one' returned a generator"

@@ -351,3 +351,24 @@ def test_it_does_not_change_the_value() -> None:
     before = frame.copy()
     summarize(frame)
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_year_is_no_group_of_thousands() -> None:
+    frame = pd.DataFrame({"year": range(1990, 2013), "people": range(9_000, 32_000, 1_000)})
+    assert summarize(frame).ranges == ["0 … 22", "1990 … 2012", "9,000 … 31,000"]
+    assert summarize(np.arange(1990, 2013)).text.endswith("1990 … 2012, mean 2001")
+
+
+def test_moments_are_shown_as_the_clocks_of_their_zone_show_them() -> None:
+    days = pd.date_range("2026-07-01", periods=3, tz="Europe/Berlin")
+    assert summarize(pd.Series(days)).ranges == ["0 … 2", "2026-07-01 … 2026-07-03"]
+
+
+def test_what_stands_beside_a_broken_repr_is_shown() -> None:
+    text = summarize({"model": Raising(), "score": 0.9}).text
+    assert text == "{'model': <Raising, whose repr raised RuntimeError>, 'score': 0.9}"
+
+
+def test_where_in_memory_a_value_is_tells_nothing() -> None:
+    groups = pd.DataFrame({"a": [1, 1, 2]}).groupby("a")
+    assert "0x" not in summarize(groups).text

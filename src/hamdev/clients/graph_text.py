@@ -56,6 +56,8 @@ class _Line:
         facts = [printable(node["type"])]
         if node["kind"] != "function":
             facts.append(node["kind"])
+        if config := (node.get("tags") or {}).get("hamilton.config"):
+            facts.append(f"by {printable(config)}")
         text = f"{self.branches}{printable(self.node)}: {' · '.join(facts)}"
         if state and state != "fresh":
             text += f" · {click.style(state, fg=COLOURS.get(state))}"

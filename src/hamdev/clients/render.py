@@ -13,6 +13,9 @@ from typing import Any
 
 import click
 
+from hamdev.clients.terminal.times import duration
+from hamdev.clients.values_in_line import value_text
+
 COLOURS = {
     "fresh": "green",
     "idle": "green",
@@ -46,7 +49,7 @@ def _pipeline_lines(name: str, pipeline: Mapping[str, Any], width: int) -> Itera
     nodes = pipeline["nodes"]
     longest = min(40, max((len(node) for node in nodes), default=0))
     for node, state in nodes.items():
-        ms = "" if state.get("ms") is None else _duration(state["ms"])
+        ms = "" if state.get("ms") is None else duration(state["ms"])
         head = f"  {printable(node):<{longest}}  {_state(state['state'], 7)}  {ms:>9}"
         value = _value(state, pipeline["revision"])
         room = max(20, width - longest - 22)
@@ -108,39 +111,15 @@ def _state(state: str, columns: int = 0) -> str:
     return click.style(f"{state:<{columns}}", fg=COLOURS.get(state))
 
 
-def _duration(ms: float) -> str:
-    if ms >= 10_000:
-        return f"{ms / 1000:.1f} s"
-    return f"{ms:.0f} ms" if ms >= 100 else f"{ms:.1f} ms"
-
-
 def _value(state: Mapping[str, Any], revision: int) -> str:
     summary = state.get("summary")
     if summary is None:
         return ""
-    if columns := summary.get("columns"):
-        kind = summary["type"].rpartition(".")[2]
-        shape = " × ".join(f"{n:,}" for n in summary.get("shape") or ())
-        value = f"{kind} {shape}: {', '.join(filter(None, columns))}".rstrip(": ")
-    else:
-        value = _text_value(summary)
+    value = value_text(summary)
     # A node that was not computed again shows its last good value, dated.
     if state.get("state") != "fresh" and state.get("revision") not in (None, revision):
         value = f"(of revision {state['revision']}) {value}"
     return printable(value)
-
-
-def _text_value(summary: Mapping[str, Any]) -> str:
-    """The most telling of a summary's lines, in one."""
-    lines = [line.strip() for line in summary["text"].splitlines() if line.strip()]
-    if len(lines) < 2:
-        return "".join(lines)
-    first, second = lines[:2]
-    if summary["type"] == "str":
-        return f"{second} … ({first})"  # the first says how long it is
-    if summary["type"] == "numpy.ndarray":
-        return f"{first.partition(':')[0]}: {second}"  # what it spans, not its first elements
-    return f"{first} …"
 
 
 def _cut(text: str, room: int) -> str:
@@ -163,9 +142,10 @@ def why_text(step: dict[str, Any]) -> str:
     verb = {"run": "ran", "reuse": "was reused"}[step["action"]]
     lines = [f"{step['node']} {verb}, because"]
     for because in step["because"]:
-        place = because.get("file") or ""
+        file = because.get("file") or ""
+        place = shortened(file)
         if place and because.get("line"):
             place += f":{because['line']}"
-        shown = f"  [{place}]" if place and place not in because["text"] else ""
+        shown = f"  [{place}]" if place and file not in because["text"] else ""
         lines.append(f"  {because['text']}{shown}")
     return "\n".join(lines)

@@ -286,6 +286,10 @@ class Engine:
             # One that was just removed still has its runs' ends reported.
             status = self.session.statuses().get(event.pipeline)
             self._wanted = frozenset(status.final_vars if status else ())
+        if event.type == "load.failed" and isinstance(event.pipeline, str):
+            assert self._tasks is not None
+            # The worker that knows the last good DAG may be gone when somebody asks for it.
+            self._tasks.start_soon(self._graphs.get, event.pipeline)
         self._log.log_event(event, self._wanted)
 
     def warn(self, message: str) -> None:

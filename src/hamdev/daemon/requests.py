@@ -371,7 +371,8 @@ class Requests:
             return self._pipeline(name)
         known = list(self._engine.session.statuses())
         if len(known) != 1:
-            text = f"several pipelines, {', '.join(known)}: say which" if known else "no pipeline"
+            text = f"several pipelines, {', '.join(known)}: say which (hamdev: with --pipeline)"
+            text = text if known else "no pipeline"
             raise RpcError(UNKNOWN_NAME, f"this daemon serves {text}", {"pipelines": known})
         return known[0]
 

@@ -15,6 +15,7 @@ from hamdev.worker.values.words import ARROW, by, counted, growth, listed, numbe
 # What is said of values of which nothing else is known but that they differ.
 UNSEEN = Diff(text="differs in what is not shown")
 _SHORT = 60
+_INDEX = "the index"
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[-+]?\d+)?")
 
 
@@ -45,8 +46,10 @@ def summary_difference(before: Summary, after: Summary) -> Diff | None:
     changes = Changes()
     if before.type != after.type:
         changes.add(Rank.TYPE, "type", f"{before.type}{ARROW}{after.type}")
-    _shapes(changes, before, after)
-    _columns(changes, before, after)
+    if before.shape and after.shape:
+        _shapes(changes, before, after)
+    if before.type == after.type:
+        _columns(changes, before, after)
     if before.text != after.text and (not len(changes) or _are_short(before, after)):
         _texts(changes, before, after)
     samples = [summary.sampled for summary in (before, after) if summary.sampled]
@@ -57,15 +60,17 @@ def summary_difference(before: Summary, after: Summary) -> Diff | None:
 
 def _shapes(changes: Changes, before: Summary, after: Summary) -> None:
     old, new = before.shape or [], after.shape or []
-    if old == new or not (old or new):
+    if old == new:
         return
     if old[1:] == new[1:] and len(old) == len(new):
         what = "row" if after.columns else "item"
         text = f"{old[0]:,}{ARROW}{counted(new[0], what)}"
     elif before.columns and after.columns and old[:1] == new[:1]:
-        return  # the columns say it
+        if _shows_all(before) and _shows_all(after):
+            return  # the columns say it
+        text = f"{old[-1]:,}{ARROW}{counted(new[-1], 'column')}"
     else:
-        text = f"{by(old) or 'one'}{ARROW}{by(new) or 'one'}"
+        text = f"{by(old)}{ARROW}{by(new)}"
     changes.add(Rank.SIZE, "shape", text, "", by(old), by(new))
 
 
@@ -82,30 +87,50 @@ def _columns(changes: Changes, before: Summary, after: Summary) -> None:
             if names:
                 column = "column" if len(names) == 1 else "columns"
                 changes.add(Rank.MEMBER, "column", f"{column} {listed(names)} {what}", names[0])
-    for name in new:
-        if name not in old:
+    if _INDEX in old and _INDEX in new and before.columns[0] != after.columns[0]:
+        was, now = before.columns[0] or "none", after.columns[0] or "none"
+        changes.add(Rank.INDEX, "index", f"name of the index {was}{ARROW}{now}", "", was, now)
+    is_sampled = before.sampled or after.sampled
+    for key in new:
+        if key not in old:
             continue
-        (was, nulls, span), (now, nows, spans) = old[name], new[name]
+        name = after.columns[0] or key if key == _INDEX else key
+        of = f" of {name}" if name else ""
+        (was, nulls, span), (now, nows, spans) = old[key], new[key]
         if was != now:
-            text = f"type of {name} {was}{ARROW}{now}"
+            text = f"type{of} {was}{ARROW}{now}"
             changes.add(Rank.TYPE_OF_PART, "type", text, name, was, now)
-        elif nulls != nows and not before.sampled and not after.sampled:
-            text = f"nulls in {name} {nulls}{ARROW}{nows}"
+        elif nulls != nows and not is_sampled:
+            text = f"nulls{' in ' + name if name else ''} {nulls}{ARROW}{nows}"
             changes.add(Rank.NULLS, "statistic", text, name, nulls, nows)
-        elif span != spans and span and spans and not before.sampled and not after.sampled:
-            text = f"range of {name} {span}{ARROW}{spans}"
+        elif span != spans and span and spans and not is_sampled:
+            text = _spans(of, span, spans)
             changes.add(Rank.STATISTIC, "statistic", text, name, span, spans)
     if not len(changes) and before.rows != after.rows:
         changes.add(Rank.VALUE, "value", "the first rows changed")
 
 
+def _spans(of: str, before: str, after: str) -> str:
+    for end, what in ((" distinct", "distinct values"), (" % true", "true values")):
+        if before.endswith(end) and after.endswith(end):
+            unit = " %" if "%" in end else ""
+            old, new = before.removesuffix(end), after.removesuffix(end)
+            return f"{what}{of} {old}{unit}{ARROW}{new}{unit}"
+    return f"range{of} {before}{ARROW}{after}"
+
+
 def _facts(summary: Summary) -> dict[str, tuple[str, str, str]]:
-    columns = summary.columns or []
+    """Of each column: its type, how many are missing, what it spans."""
+    columns, shape = summary.columns or [], summary.shape or []
     blank = [""] * len(columns)
     nulls = [str(count) for count in summary.nulls] if summary.nulls else blank
     facts = zip(summary.types or blank, nulls, summary.ranges or blank, strict=False)
-    named = [name or "the index" for name in columns]
-    return dict(zip(named, facts, strict=False))
+    is_series = len(shape) == 1
+    has_index = summary.type == "pandas.DataFrame" or len(columns) > (1 if is_series else shape[1])
+    names = [_INDEX, *columns[1:]] if has_index else list(columns)
+    if is_series:
+        names[-1] = ""  # it is what the node says it is, whatever the column that it came from
+    return dict(zip(names, facts, strict=False))
 
 
 def _shows_all(summary: Summary) -> bool:

@@ -10,7 +10,14 @@ from pathlib import Path
 from types import TracebackType
 
 import hamdev
-from hamdev.errors import CycleError, GraphError, InputError, ModuleMissingError, StrayResultError
+from hamdev.errors import (
+    CycleError,
+    GraphError,
+    HamdevError,
+    InputError,
+    ModuleMissingError,
+    StrayResultError,
+)
 from hamdev.messages import NodePlace, Problem, ProblemKind
 from hamdev.pipeline.sources import Source, SourceLoader
 
@@ -199,7 +206,12 @@ def _without_notes(lines: Iterable[str]) -> list[str]:
 
 
 def _message(error: BaseException) -> str:
-    """The exception as Python's last line of a traceback has it, without our notes."""
+    """The exception as Python's last line of a traceback has it, without our notes.
+
+    What is raised on our own account says all in its text; its type is nothing of the user's.
+    """
+    if isinstance(error, HamdevError):
+        return _clipped(str(error))
     lines = traceback.format_exception_only(type(error), error)
     return _clipped("".join(_without_notes(lines)).strip())
 

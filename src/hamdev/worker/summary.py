@@ -17,7 +17,7 @@ from hamdev.worker.values.registry import qualified_name
 from hamdev.worker.values.shown import MAX_CELL, array_text, cell_text, shown
 from hamdev.worker.values.statistics import range_text, statistics
 from hamdev.worker.values.tables import Table, sampled_rows, table_of
-from hamdev.worker.values.words import by, clipped, counted
+from hamdev.worker.values.words import by, clipped, counted, number
 
 MAX_BYTES = 4096
 MAX_TEXT = 2000
@@ -151,7 +151,7 @@ def _of_array(array: Any, kind: str) -> Summary:
         found = statistics(cells_of_array(flat[rows]))
         facts = [range_text(found)] if found.low is not None or found.share is not None else []
         if found.mean is not None and found.low != found.high:
-            facts.append(f"mean {found.mean:.4g}")
+            facts.append(f"mean {number(found.mean, 4)}")
         if found.nulls:
             facts.append(f"{found.nulls:,} missing")
         sampled = len(range(array.size)[rows]) if rows.step > 1 else None

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from hamdev.clients.terminal.blocks import Block, Runs
 from hamdev.clients.terminal.edits import Edit
-from hamdev.clients.terminal.layout import block_lines, notice_lines, progress_line
+from hamdev.clients.terminal.layout import block_lines, notice_lines, output_lines, progress_line
 from hamdev.clients.terminal.paper import Paper
 from hamdev.messages import (
     Because,
@@ -331,6 +331,22 @@ def test_the_place_in_a_long_line_stays_in_sight() -> None:
         assert shown[marks.index("^") :] == "oops"
 
 
+def test_what_a_replaced_first_run_computed_is_new() -> None:
+    story = Story().start(step("a", CHANGED), cause=Cause(kind="start", text="started"))
+    story.value("a", 1.0, changed=True).end("superseded")
+    story.start(kept("a"), step("b", CHANGED)).value("a", 1.0, action="reused", changed=True)
+    story.value("b", 1.0, diff="20 → 21").end(ran=1, reused=1)
+    rows = [line.split() for line in lines_of(story) if line.startswith("    ")]
+    assert rows == [["a", "21", "earlier"], ["b", "20", "→", "21", "1.0", "ms"]]
+
+
+def test_places_of_one_file_are_named_alike() -> None:
+    edits = [Edit(SETUP, line, ["a = 1"], ["a = 2"]) for line in (7, 4512345)]
+    story = Story().start(step("a", CHANGED)).value("a", 1.0).end(ran=1)
+    leads = [line.split()[0] for line in lines_of(story, 80, edits) if "- a" in line]
+    assert leads == ["setup.py:7", "setup.py:4512345"]
+
+
 def test_what_was_printed_is_bounded_and_steers_nothing() -> None:
     text = "".join(f"line {n}\n" for n in range(1, 1001))
     story = (
@@ -352,6 +368,43 @@ def test_what_was_printed_is_bounded_and_steers_nothing() -> None:
         "  ok in 12 ms: 1 ran, 0 reused",
     ]
     assert len(lines) < 20
+
+
+def test_what_was_shown_while_a_run_went_on_is_not_repeated() -> None:
+    paper = Paper(80, "utf-8", True, PurePath(ROOT), PurePath(ROOT))
+    runs = Runs(0.0)
+    story = Story().start(step("a", CHANGED)).of_run("node.started", node="a")
+    story.of_run("output", node="a", stream="stdout", text="one\ntwo\n")
+    [*map(list, map(runs.take, story.events))]
+    assert not list(runs.new_output(43200.4, 0.5))
+    ((pipeline, printed),) = runs.new_output(43200.6, 0.5)
+    assert pipeline == "weather"
+    progress = runs.progress()
+    assert progress is not None
+    assert progress.said == "two"
+    lines = [line.plain for line in output_lines(printed, "", 43200.6, paper, False)]
+    assert lines == ["", "12:00:00  printed by a", "    │ one", "    │ two"]
+    progress = runs.progress()
+    assert progress is not None
+    assert not progress.said
+    assert not list(output_lines(printed, "", 43200.7, paper, True))
+    story = Story().of_run("output", node="a", stream="stdout", text="three\n")
+    text = "".join(f"{n}\n" for n in range(4, 21))
+    story.of_run("output", node="a", stream="stdout", text=text)
+    story.number = 1
+    for event in story.events:
+        list(runs.take(msgspec.structs.replace(event, run=1), None))
+    lines = [line.plain for line in output_lines(printed, "", 43201.0, paper, True)]
+    assert lines == ["    │ three", *(f"    │ {n}" for n in range(4, 9))]
+    (end,) = Story().end().events
+    (block,) = runs.take(msgspec.structs.replace(end, run=1, pipeline="weather"), None)
+    assert isinstance(block, Block)
+    shown = [line.plain for line in block_lines(block, paper, lambda file, line: None)]
+    assert shown[-7:-1] == [
+        "  more printed by a",
+        "    … 8 more lines",
+        *(f"    │ {n}" for n in range(17, 21)),
+    ]
 
 
 def test_values_that_would_steer_the_terminal_and_wide_ones() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
@@ -123,6 +124,50 @@ def test_an_endless_loop_shows_progress_and_ends_with_the_fix(
         text = shown.wait_for("2 → 3")
         assert "  run 2 (dry.py changed) was stopped for a newer save after" in text
         shown.until(lambda: "running" not in shown.text, "the progress line goes")
+
+
+def waiting(project: ProjectOnDisk, name: str) -> str:
+    """A node that prints, and ends when there is such a file."""
+    return (
+        "    print('be' + 'gun')\n"
+        f"        while not __import__('os').path.exists({str(project.root / name)!r}):\n"
+        "            __import__('time').sleep(.01)\n"
+        "        print('en' + 'ded')\n"
+        "        return sum(is_wet) + 1"
+    )
+
+
+def test_what_a_long_run_prints_is_shown_as_it_comes_and_once(
+    dry: ProjectOnDisk, watching: Watch
+) -> None:
+    with watching() as shown:
+        save(dry, DRY.replace("    return sum(is_wet)", waiting(dry, "go")))
+        text = shown.wait_for("│ begun")
+        assert "  printed by wet_days\n    │ begun" in text
+        shown.wait_for(r"^\S running 1 of 1: wet_days")
+        (dry.root / "go").touch()
+        text = shown.wait_for("ok in .*: 1 ran, 2 reused")
+        assert "  more printed by wet_days\n    │ ended" in text
+        assert text.count("│ begun") == 1
+
+
+def test_in_a_pipe_output_is_written_as_it_comes_too(
+    dry: ProjectOnDisk, environment: dict[str, str]
+) -> None:
+    dry.write("dry", DRY.replace("    return sum(is_wet)", waiting(dry, "go")))
+    daemon = Daemon(dry.root, environment, "dry")
+    try:
+        daemon.wait_until_serving()
+        deadline = time.monotonic() + LIMIT_S
+        while "begun" not in "".join(daemon.log):
+            assert time.monotonic() < deadline, "".join(daemon.log)
+            time.sleep(0.01)
+        (dry.root / "go").touch()
+        with connect(dry.root) as dev:
+            dev.sync()
+    finally:
+        daemon.end()
+    assert "".join(daemon.log).count("begun") == 1
 
 
 def test_without_colour(dry: ProjectOnDisk, watching: Watch) -> None:

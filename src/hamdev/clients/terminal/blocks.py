@@ -9,7 +9,7 @@ from typing import TypeVar
 from msgspec import UnsetType, structs
 
 from hamdev.clients.terminal.edits import Edit
-from hamdev.clients.terminal.printing import Printed
+from hamdev.clients.terminal.printing import MAX_PRINTING_NODES, Printed
 from hamdev.messages import (
     Action,
     Cause,
@@ -134,7 +134,7 @@ class Progress:
         done: how many of `planned` nodes have ended.
         node: the one that runs, if any does; of several the one that runs longest.
         node_since: when it began.
-        said: the last line that was printed.
+        said: the last line that was printed, unless it has been shown.
     """
 
     since: float
@@ -203,7 +203,7 @@ class Runs:
             return None if since is None else Progress(since, said=self._last_said())
         run = next(iter(self._open.values()))
         node, since = next(iter(run.running.items()), (None, 0.0))
-        said = run.printed[next(reversed(run.printed))].last if run.printed else ""
+        last = next(reversed(run.printed.values()), None)
         return Progress(
             run.began,
             run.block.run,
@@ -212,7 +212,7 @@ class Runs:
             run.planned,
             node,
             since,
-            said,
+            _unshown_end(last),
         )
 
     def rest(self) -> None:
@@ -220,7 +220,19 @@ class Runs:
         self._waits_since = None
 
     def _last_said(self) -> str:
-        return next((printed.last for printed in self._early.values()), "")
+        return _unshown_end(next(iter(self._early.values()), None))
+
+    def new_output(self, now: float, after_s: float) -> Iterator[tuple[str, Printed]]:
+        """What was printed in runs and loads that go on for so long; with the pipeline.
+
+        Of many nodes only the first ones are given: what they all print is more than can be read.
+        """
+        for run in self._open.values():
+            if now - run.began >= after_s:
+                some = list(run.printed.values())[:MAX_PRINTING_NODES]
+                yield from ((run.block.pipeline, printed) for printed in some)
+        if self._waits_since is not None and now - self._waits_since >= after_s:
+            yield from self._early.items()
 
     # -- runs ---------------------------------------------------------------------------------
 
@@ -253,8 +265,8 @@ class Runs:
         if lost is not None:
             block.problems.append(lost[1])
         served = status.pipelines.get(pipeline) if status is not None else None
-        run.complete(served)
         block.replaced = self._replaced.pop(pipeline, [])
+        run.complete(served)
         block.recovered = pipeline in self._failed and block.outcome == "ok"
         if block.outcome == "failed":
             self._failed.add(pipeline)
@@ -353,8 +365,12 @@ class _Run:
         # What was reused comes before the rest, since that was known before; shown is the plan's.
         order = [step.node for step in block.plan if step.node in rows] or list(rows)
         order += [node for node in rows if node not in self._reasons and block.plan]
+        # What such a run was the first to compute has never been shown.
+        was_new = any(replaced.cause.kind in FROM_NOTHING for replaced in block.replaced)
         for node in order:
-            block.rows.append(replace(rows[node], is_final=node in finals))
+            row = rows[node]
+            is_new = row.is_new or (was_new and row.diff is None and row.action == "reused")
+            block.rows.append(replace(row, is_final=node in finals, is_new=is_new))
         block.printed = list(self.printed.values())
         kinds = {because.kind for step in block.plan for because in step.because}
         block.spared = not rows and kinds == {"unchanged"}
@@ -394,6 +410,10 @@ def most_telling(rows: list[Row], count: int) -> list[Row]:
         ),
     )
     return [rows[i] for i in sorted(ranked[:count])]
+
+
+def _unshown_end(printed: Printed | None) -> str:
+    return "" if printed is None or printed.is_shown else printed.last
 
 
 def _given(value: T | UnsetType, default: U) -> T | U:

@@ -11,7 +11,7 @@ from hamdev.clients.terminal.blocks import Block, Notice, Progress, Replaced
 from hamdev.clients.terminal.edits import Edit
 from hamdev.clients.terminal.failures import ReadLine, problem_lines
 from hamdev.clients.terminal.paper import Paper
-from hamdev.clients.terminal.printing import Printed
+from hamdev.clients.terminal.printing import MAX_PRINTING_NODES, Printed
 from hamdev.clients.terminal.reasons import reasons
 from hamdev.clients.terminal.rows import row_lines
 from hamdev.clients.terminal.times import clock, duration, seconds_text
@@ -21,7 +21,6 @@ MAX_EDITS = 4
 MAX_EDIT_LINES = 6
 MAX_PROBLEMS = 6
 MAX_WARNINGS = 5
-MAX_PRINTING_NODES = 6
 
 
 def block_lines(
@@ -172,10 +171,11 @@ def _replaced(run: Replaced) -> str:
 
 
 def _edits(edits: Sequence[Edit], paper: Paper) -> Iterator[Text]:
-    for edit in edits[:MAX_EDITS]:
-        lead = f"  {paper.path(edit.file)}:{edit.lines.line}  "
-        if cell_len(lead) > paper.width // 3:
-            lead = f"  {paper.path(edit.file).rpartition('/')[2]}:{edit.lines.line}  "
+    places = [(paper.path(edit.file), edit) for edit in edits[:MAX_EDITS]]
+    if any(cell_len(f"  {path}:{edit.lines.line}  ") > paper.width // 3 for path, edit in places):
+        places = [(path.rpartition("/")[2], edit) for path, edit in places]
+    for path, edit in places:
+        lead = f"  {path}:{edit.lines.line}  "
         lines = [("- ", "red", line) for line in edit.lines.before if line.strip()]
         lines += [("+ ", "green", line) for line in edit.lines.after if line.strip()]
         indent = min((len(t) - len(t.lstrip()) for _, _, t in lines), default=0)
@@ -198,20 +198,49 @@ def _reasons(block: Block, paper: Paper) -> Iterator[Text]:
         yield Text(paper.plain(f"  … and {more} more reasons (hamdev why NODE)"), "dim")
 
 
+def output_lines(
+    printed: Printed, pipeline: str, now: float, paper: Paper, has_head: bool
+) -> Iterator[Text]:
+    """What was printed since it was last shown, while the run goes on.
+
+    Args:
+        printed: what it is; it counts as shown from now on.
+        pipeline: to be named; empty: not.
+        now: the time, in seconds since the epoch.
+        paper: what it is written on.
+        has_head: the lines follow others of the same node.
+    """
+    lines = printed.show()
+    if not lines:
+        return
+    if not has_head:
+        yield Text()
+        name = f"{pipeline} · " if pipeline else ""
+        by = f"printed by {printed.node}" if printed.node else "printed"
+        yield Text(paper.plain(f"{clock(now)}  {name}{by}"), "dim")
+    yield from _barred(lines, paper)
+
+
 def _printed(printed: Sequence[Printed], paper: Paper) -> Iterator[Text]:
-    for part in printed[:MAX_PRINTING_NODES]:
+    unshown = [part for part in printed if not part.is_shown]
+    for part in unshown[:MAX_PRINTING_NODES]:
         first, left_out, last = part.lines()
-        yield Text(paper.plain(f"  printed by {part.node}" if part.node else "  printed"), "dim")
-        room = paper.width - 6 if paper.is_cut else 10_000
-        bar = paper.plain("│")
-        for line in first:
-            yield Text(f"    {bar} ", "dim") + Text(paper.cut(paper.plain(line), room))
+        printed_by = "more printed" if part.is_begun else "printed"
+        by = f"  {printed_by} by {part.node}" if part.node else f"  {printed_by}"
+        yield Text(paper.plain(by), "dim")
+        yield from _barred(first, paper)
         if left_out > 0:
             yield Text(paper.plain(f"    … {left_out:,} more lines"), "dim")
-        for line in last:
-            yield Text(f"    {bar} ", "dim") + Text(paper.cut(paper.plain(line), room))
-    if (more := len(printed) - MAX_PRINTING_NODES) > 0:
+        yield from _barred(last, paper)
+    if (more := len(unshown) - MAX_PRINTING_NODES) > 0:
         yield Text(paper.plain(f"  … and {more} more nodes printed"), "dim")
+
+
+def _barred(lines: Sequence[str], paper: Paper) -> Iterator[Text]:
+    room = paper.width - 6 if paper.is_cut else 10_000
+    bar = paper.plain("│")
+    for line in lines:
+        yield Text(f"    {bar} ", "dim") + Text(paper.cut(paper.plain(line), room))
 
 
 # -- the end -------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from hamdev.clients.render import printable
 
 FIRST_LINES = 8
 LAST_LINES = 4
+# Of one run.
+MAX_PRINTING_NODES = 6
 MAX_LINE = 500
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 
@@ -25,6 +27,7 @@ class Printed:
         self._first: list[str] = []
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._count = 0
+        self._shown = 0
 
     def add(self, text: str) -> None:
         """Take in more of it."""
@@ -42,9 +45,26 @@ class Printed:
         """The last line."""
         return self._last[-1] if self._last else self._first[-1] if self._first else ""
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether its first lines have been shown already."""
+        return self._shown > 0
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether all of it has been."""
+        return self._shown == self._count
+
+    def show(self) -> list[str]:
+        """Those of the first lines that have not been shown; from now on they have."""
+        new = self._first[self._shown :]
+        self._shown = len(self._first)
+        return new
+
     def lines(self) -> tuple[list[str], int, list[str]]:
-        """The first lines, how many are left out, and the last ones."""
-        return self._first, self._count - len(self._first) - len(self._last), list(self._last)
+        """The first lines, unless they have been shown, how many are left out, and the last."""
+        left_out = self._count - len(self._first) - len(self._last)
+        return self._first[self._shown :], left_out, list(self._last)
 
 
 def cleaned(line: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec import structs
 from rich.cells import cell_len
 from rich.text import Text
 
 from hamdev.clients.terminal.blocks import Row, most_telling
 from hamdev.clients.terminal.paper import Paper
 from hamdev.clients.terminal.times import duration
+from hamdev.clients.values_in_line import kind_and_size, value_text
 from hamdev.messages import Diff, Summary
 
 MAX_ROWS = 12
@@ -63,11 +65,12 @@ def row_lines(of_run: list[Row], paper: Paper) -> Iterator[Text]:
 
 def _value(row: Row, room: int, paper: Paper) -> list[tuple[str, str]]:
     """A value and how it differs, in parts with their styles."""
+    summary = structs.asdict(row.summary)
     if row.diff is not None and row.diff.text:
-        lead = "" if _is_single(row.summary) else paper.plain(f"{_what(row.summary)}:")
+        lead = "" if _is_single(row.summary) else paper.plain(f"{kind_and_size(summary)}:")
         change = (_fitting(row.diff, lead, room, paper), "yellow")
         return [(lead, ""), change] if lead else [change]
-    value = paper.plain(value_text(row.summary))
+    value = paper.plain(value_text(summary))
     if row.is_new:
         return [(value, "")]
     # The difference may lie in what neither texts nor shapes show.
@@ -92,26 +95,6 @@ def _same(row: Row) -> str:
 
 def _is_single(summary: Summary) -> bool:
     return not summary.columns and not summary.shape and "\n" not in summary.text
-
-
-def _what(summary: Summary) -> str:
-    """The kind of a value and how large it is."""
-    kind = summary.type.rpartition(".")[2]
-    shape = " × ".join(f"{n:,}" for n in summary.shape or ())
-    return f"{kind} {shape}".rstrip()
-
-
-def value_text(summary: Summary) -> str:
-    """A value in one line."""
-    columns = summary.columns or []
-    if len(summary.shape or ()) == 1 and columns:
-        ranges = summary.ranges or []
-        span = ranges[-1] if len(ranges) == len(columns) else ""
-        return f"{_what(summary)}: {span}" if span else _what(summary)
-    if columns:
-        return f"{_what(summary)}: {', '.join(filter(None, columns))}".rstrip(": ")
-    lines = [line for line in summary.text.splitlines() if line.strip()]
-    return lines[0].strip() + " …" * (len(lines) > 1) if lines else ""
 
 
 def _styled(

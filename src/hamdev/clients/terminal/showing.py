@@ -1,4 +1,4 @@
-"""Draws what was handed over: blocks as runs end, and a line of progress while one takes long."""
+"""Draws what was handed over: blocks as runs end; while one takes long, progress and output."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from rich.text import Text
 
 from hamdev.clients.terminal.blocks import Block, Progress, Runs
 from hamdev.clients.terminal.edits import Texts, line_of
-from hamdev.clients.terminal.layout import block_lines, notice_lines, progress_line
+from hamdev.clients.terminal.layout import block_lines, notice_lines, output_lines, progress_line
 from hamdev.clients.terminal.paper import Paper, measured_width
+from hamdev.clients.terminal.printing import Printed
 from hamdev.clients.terminal.writer import Writer
 from hamdev.messages import Event
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hamdev.clients.terminal.view import Batch
     from hamdev.daemon.log import DaemonLog
 
-# A run that is over sooner shows no progress.
+# A run that is over sooner shows no progress, and what it printed in its block.
 PROGRESS_AFTER_S = 0.5
 # Where no line can be drawn over, one that says that it goes on comes after so long, and no other.
 PLAIN_AFTER_S = 5.0
@@ -75,6 +76,7 @@ class Showing:
         self._decoder = msgspec.json.Decoder(_Notification)
         self._has_many = False
         self._told_of: float | None = None
+        self._printing: Printed | None = None
         self._has_colours = is_smart and not os.environ.get("NO_COLOR")
         spinner = _SPINNER if _encodes(encoding, _SPINNER) else _ASCII_SPINNER
         self._spinner = spinner
@@ -90,6 +92,7 @@ class Showing:
         for line in batch.lines.splitlines():
             event = self._decoder.decode(line).params
             for shown in self._runs.take(event, batch.status):
+                self._printing = None
                 if isinstance(shown, Block):
                     self._show_block(shown, batch)
                 elif self._log.level <= (logging.INFO if shown.printed else logging.WARNING):
@@ -117,10 +120,14 @@ class Showing:
     # -- progress -----------------------------------------------------------------------------
 
     def draw_progress(self) -> None:
-        """Say what is going on, if it takes long."""
-        progress = self._runs.progress()
+        """Say what is going on, and what it prints, if it takes long."""
         now = time.time()
-        if progress is None or self._log.level > logging.INFO or self._log.format == "json":
+        if self._log.level > logging.INFO or self._log.format == "json":
+            self._writer.show("")
+            return
+        self._write_output(now)
+        progress = self._runs.progress()
+        if progress is None:
             self._writer.show("")
             return
         waits = now - progress.since
@@ -132,6 +139,14 @@ class Showing:
             line = progress_line(progress, now, self._paper(), self._has_many)
             clock = time.strftime("%H:%M:%S", time.localtime(now))
             self._write([Text(f"{clock}  still {line}")])
+
+    def _write_output(self, now: float) -> None:
+        for pipeline, printed in self._runs.new_output(now, PROGRESS_AFTER_S):
+            name = pipeline if self._has_many else ""
+            has_head = printed is self._printing
+            if lines := [*output_lines(printed, name, now, self._paper(), has_head)]:
+                self._write(lines)
+                self._printing = printed
 
     def _progress(self, progress: Progress, now: float) -> str:
         frame = self._spinner[int(now / FRAME_S) % len(self._spinner)]

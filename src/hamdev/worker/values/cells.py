@@ -5,7 +5,9 @@ Statistics and comparisons are made of those: pandas's own `describe()` takes mi
 
 from __future__ import annotations
 
+import datetime
 import sys
+import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -25,10 +27,12 @@ class Cells:
     Attributes:
         data: one-dimensional: numbers, booleans, times, or objects.
         missing: which of them are missing, whatever is in `data` then; None: none of them.
+        zone: of moments that have one; `data` is in UTC then.
     """
 
     data: Array
     missing: Array | None
+    zone: datetime.tzinfo | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -58,10 +62,24 @@ class Cells:
         """Whether they are texts or any other objects."""
         return bool(self.data.dtype.kind == "O")
 
+    def here(self, moment: Any) -> Any:
+        """One of them, or their extreme, as the clocks of their zone show it."""
+        if self.zone is None or not self.are_times:
+            return moment
+        exact = moment.astype("M8[us]").item()
+        if not isinstance(exact, datetime.datetime):
+            return moment  # beyond the years that Python knows
+        shown = exact.replace(tzinfo=datetime.UTC).astimezone(self.zone).replace(tzinfo=None)
+        return type(moment)(shown, "us")
+
 
 def cells_of_array(array: Array, has_missing: bool = True) -> Cells:
     """Of a one-dimensional array of numpy's."""
     numpy: Any = sys.modules["numpy"]
+    if isinstance(array, numpy.ma.MaskedArray):
+        found, mask = cells_of_array(array.data, has_missing), numpy.ma.getmaskarray(array)
+        missing = mask if found.missing is None else mask | found.missing
+        return Cells(found.data, missing if missing.any() else None)
     kind = array.dtype.kind
     if kind in "fc":
         missing = numpy.isnan(array)
@@ -112,8 +130,21 @@ def cells_of_pandas(array: Any, rows: slice) -> Cells:
         return Cells(some._data, mask if mask.any() else None)
     own = getattr(some, "_ndarray", None)
     if isinstance(own, numpy.ndarray) and type(some).__name__ in _TIME_ARRAYS:
-        return cells_of_array(own)
+        return _in_zone(cells_of_array(own), getattr(some.dtype, "tz", None))
     return cells_of_objects(numpy.asarray(some, dtype=object))
+
+
+def _in_zone(cells: Cells, zone: Any) -> Cells:
+    """The same, in a zone that is a name, an offset, a zone of Python's or none."""
+    if isinstance(zone, str):
+        try:
+            zone = zoneinfo.ZoneInfo(zone)
+        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+            try:
+                zone = datetime.datetime.strptime(zone, "%z").tzinfo
+            except ValueError:
+                zone = None  # of another system's
+    return cells if zone is None else Cells(cells.data, cells.missing, zone)
 
 
 _TIME_ARRAYS = frozenset({"DatetimeArray", "TimedeltaArray", "NumpyExtensionArray", "PandasArray"})
@@ -130,7 +161,8 @@ def cells_of_polars(series: Any, rows: slice) -> Cells:
             return cells_of_array(some.to_numpy())
         return Cells(some.to_numpy(), missing | numpy.isnan(some.to_numpy()))
     if some.dtype.is_temporal() and str(some.dtype) != "Time":
-        return cells_of_array(some.to_numpy())
+        zone = getattr(some.dtype, "time_zone", None)
+        return _in_zone(cells_of_array(some.to_numpy()), zone)
     if str(some.dtype) == "Boolean" and missing is None:
         return Cells(some.to_numpy(), None)
     if str(some.dtype) in ("String", "Categorical", "Enum"):
@@ -165,9 +197,11 @@ def cells_of_arrow(column: Any, rows: slice) -> Cells:
     arrays = [part.to_numpy(zero_copy_only=False) for part in parts]
     data = numpy.concatenate(arrays) if len(arrays) > 1 else arrays[0]
     found = cells_of_array(data, has_missing=data.dtype.kind in "fc")
+    found = _in_zone(found, getattr(column.type, "tz", None))
     if missing is None:
         return found
-    return Cells(found.data, missing if found.missing is None else missing | found.missing)
+    missing = missing if found.missing is None else missing | found.missing
+    return Cells(found.data, missing, found.zone)
 
 
 def is_plain(items: Sequence[Any]) -> bool:

@@ -17,11 +17,14 @@ from typing import Any
 from hamdev.worker.values.cells import Array, Cells, is_plain
 from hamdev.worker.values.changes import Changes, Rank
 from hamdev.worker.values.shown import cell_text
-from hamdev.worker.values.statistics import Statistics, span, statistics
+from hamdev.worker.values.statistics import Statistics, days_or_moments, span, statistics
+from hamdev.worker.values.text_changes import around_first_difference
 from hamdev.worker.values.words import ARROW, duration, number, number_pair
 
 _ERRORS = 5.0  # so many standard errors are no chance: less than once in a million columns
 _LITTLE = 1e-3  # of the spread: no person would see it
+_WHOLE_TEXT = 30
+_FEW = 3
 _COMPARED = 1_000  # objects that are not plain, one by one
 
 
@@ -48,8 +51,10 @@ class Pair:
         old, new = self.before, self.after
         if old.are_objects or new.are_objects or old.are_times != new.are_times:
             found = self._different_objects()
+        elif (old.zone is None) != (new.zone is None):
+            found = numpy.zeros(len(old), dtype=bool)  # their types say it
         else:
-            found = numpy.not_equal(old.data, new.data)
+            found = numpy.not_equal(*_of_one_precision(old.data, new.data))
         if old.missing is not None or new.missing is not None:
             none = numpy.zeros(len(found), dtype=bool)
             lost = none if old.missing is None else old.missing
@@ -90,8 +95,9 @@ def tell_column(
         if not len(places):
             return False
         share = len(places) / max(len(pair.before), 1)
-        if len(places) == 1 and not pair.is_sampled:
-            _tell_cell(changes, name, kind, pair, int(places[0]), label)
+        if _are_told_one_by_one(pair, places):
+            for place in places:
+                _tell_cell(changes, name, kind, pair, int(place), label)
             return True
         uniform = _tell_count(changes, name, kind, pair, places, share)
     old, new = statistics(pair.before), statistics(pair.after)
@@ -103,12 +109,18 @@ def tell_column(
     return len(changes) > count
 
 
+def _are_told_one_by_one(pair: Pair, places: Array) -> bool:
+    if pair.is_sampled or len(places) > _FEW:
+        return False
+    return len(places) == 1 or (
+        pair.before.nulls == pair.after.nulls and not _uniform(pair, places)
+    )
+
+
 def _tell_cell(
     changes: Changes, name: str, kind: str, pair: Pair, place: int, label: Callable[[int], str]
 ) -> None:
-    old, new = _cell(pair.before, place), _cell(pair.after, place)
-    if pair.before.are_numbers and pair.after.are_numbers and "missing" not in (old, new):
-        old, new = number_pair(pair.before.data[place].item(), pair.after.data[place].item())
+    old, new = _cell_pair(pair, place)
     where = label(place)
     if where.startswith("["):
         where = f"{name}{where}"
@@ -117,13 +129,39 @@ def _tell_cell(
     changes.add(Rank.VALUE, kind, f"{where} {old}{ARROW}{new}", name, old, new, effect=2)
 
 
+def _of_one_precision(before: Array, after: Array) -> tuple[Array, Array]:
+    """Floats as the less precise type of the two has them: the rest is told with the type."""
+    if before.dtype == after.dtype or not before.dtype.kind == after.dtype.kind == "f":
+        return before, after
+    narrow = min(before.dtype, after.dtype, key=lambda dtype: dtype.itemsize)
+    numpy: Any = sys.modules["numpy"]
+    with numpy.errstate(over="ignore"):
+        return before.astype(narrow), after.astype(narrow)
+
+
+def _cell_pair(pair: Pair, place: int) -> tuple[str, str]:
+    """A cell before and after, so that one sees the difference."""
+    old, new = _cell(pair.before, place), _cell(pair.after, place)
+    if "missing" in (old, new):
+        return old, new
+    before, after = pair.before.data[place], pair.after.data[place]
+    if pair.before.are_numbers and pair.after.are_numbers:
+        return number_pair(before.item(), after.item())
+    if pair.before.are_times and pair.after.are_times:
+        first, second = days_or_moments(old, new)
+        return first, second
+    if isinstance(before, str) and isinstance(after, str):
+        return around_first_difference(before, after, _WHOLE_TEXT)
+    return old, new
+
+
 def _cell(cells: Cells, place: int) -> str:
     if cells.missing is not None and cells.missing[place]:
         return "missing"
-    item = cells.data[place]
+    item = cells.here(cells.data[place])
     if cells.are_numbers:
         return number(item.item())
-    return repr(item) if isinstance(item, str) and len(item) < 30 else cell_text(item)
+    return repr(item) if isinstance(item, str) and len(item) < _WHOLE_TEXT else cell_text(item)
 
 
 def _tell_count(
@@ -141,7 +179,10 @@ def _tell_count(
     else:
         what = f"{len(places):,} of {total:,} values{of}"
     what += f" {uniform}" if uniform[:1] in ("+", "-", "×") and share == 1 else " changed"
-    what += f": {uniform}" if uniform and not what.endswith(uniform) else ""
+    if uniform and not what.endswith(uniform):
+        what += f": {uniform}"
+    elif not uniform and pair.before.are_objects and pair.after.are_objects:
+        what += f", such as {ARROW.join(_cell_pair(pair, int(places[0])))}"
     rank = Rank.VALUE if share <= 0.5 or uniform else Rank.STATISTIC
     changes.add(rank, kind, what, name, effect=2 if uniform else share)
     return uniform if share == 1 else ""
@@ -258,10 +299,11 @@ def _tell_extremes(changes: Changes, name: str, old: Statistics, new: Statistics
     if is_time == isinstance(new.low, int | float):
         return
     of = f" of {name}" if name else ""
-    for what, was, now in (
-        ("earliest" if is_time else "min", old.low, new.low),
-        ("latest" if is_time else "max", old.high, new.high),
-    ):
+    least, most = "min", "max"
+    if is_time:
+        is_moment = old.low.dtype.kind == "M"
+        least, most = ("earliest", "latest") if is_moment else ("shortest", "longest")
+    for what, was, now in ((least, old.low, new.low), (most, old.high, new.high)):
         if was == now or (was != was and now != now):
             continue
         before, after = span(was, now)

@@ -89,8 +89,11 @@ class Comparison:
         old, new = table_of(before), table_of(after)
         if old is not None and new is not None:
             return compare_tables(self, where, old, new)
+        kinds = [qualified_name(type(part)) for part in (before, after)]
         before, after = _plain(before), _plain(after)
         if _is_number(before) and _is_number(after):
+            if type(before) is type(after) and _same_atom(before, after) and kinds[0] != kinds[1]:
+                return self._put(where, "type", kinds[0], kinds[1])
             return self._numbers(where, kind, before, after)
         if not _same_type(before, after):
             return self._types(where, kind, before, after)

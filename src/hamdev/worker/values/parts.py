@@ -61,14 +61,18 @@ def parts_of(value: Any) -> Parts | None:
 
 
 def state_of(value: Any) -> Parts | None:
-    """The parts of any other object: its attributes."""
+    """The parts of any other object: its attributes; private ones follow from the others."""
     stored = _stored(value)
     for base in type(value).__mro__:
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if name not in ("__dict__", "__weakref__") and hasattr(value, name):
                 stored[name] = getattr(value, name)
-    return Parts(type(value).__name__, stored) if stored else None
+    if not stored:
+        return None
+    public = {name: part for name, part in stored.items() if not name.startswith("_")}
+    private = {name: part for name, part in stored.items() if name not in public}
+    return Parts(type(value).__name__, public or private, learnt=private if public else {})
 
 
 def _stored(value: Any) -> dict[str, Any]:
@@ -167,11 +171,32 @@ def _sparse(value: Any) -> Parts | None:
     )
 
 
+def _labelled_array(value: Any) -> Parts:
+    """A DataArray of xarray's; what is not in memory is not read."""
+    coordinates = {str(name): _loaded(part) for name, part in value.coords.variables.items()}
+    return Parts(
+        type(value).__name__,
+        {"dims": tuple(value.dims), "values": _loaded(value.variable), **coordinates},
+        frozenset(coordinates),
+    )
+
+
+def _dataset(value: Any) -> Parts:
+    variables = {str(name): _loaded(part) for name, part in value.variables.items()}
+    return Parts(type(value).__name__, variables, kind="variable")
+
+
+def _loaded(variable: Any) -> Any:
+    return variable.values if variable._in_memory else (variable.dims, variable.shape)
+
+
 _KINDS: Registry[Callable[[Any], Parts | None]] = Registry(
     {
         ("pydantic", "BaseModel"): _pydantic,
         ("sklearn", "BaseEstimator"): _estimator,
         ("polars", "LazyFrame"): _lazy_frame,
+        ("xarray", "DataArray"): _labelled_array,
+        ("xarray", "Dataset"): _dataset,
         ("scipy", "_spbase"): _sparse,
         ("scipy", "spmatrix"): _sparse,
     }

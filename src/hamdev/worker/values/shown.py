@@ -114,7 +114,8 @@ class _Writer:
         if (table := table_of(value)) is not None:
             return self.add(f"{table.kind} {by(table.shape)}")
         if library == "pandas" and not hasattr(value, "shape"):
-            return self.add(str(value))  # a moment, a period, NA
+            # A moment, a period, NA.
+            return self.add(clipped(without_addresses(str(value)), _MAX_STRING))
         numpy = sys.modules.get("numpy")
         if numpy is not None and isinstance(value, numpy.ndarray):
             return self.add(array_text(value))
@@ -144,6 +145,8 @@ def _own_text(value: Any) -> str:
     started = time.perf_counter()
     try:
         return repr(value)
+    except Exception as error:  # what stands beside it has a text all the same
+        return f"<{kind.__qualname__}, whose repr raised {type(error).__name__}>"
     finally:
         if time.perf_counter() - started > _SLOW_S:
             _slow.add(kind)

@@ -9,7 +9,8 @@ from typing import Any
 from hamdev.worker.values.cells import Cells, is_plain
 from hamdev.worker.values.words import clipped, number, number_pair
 
-MAX_RANGE = 40
+MAX_RANGE = 50
+_MIDNIGHT = " 00:00:00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def statistics(cells: Cells) -> Statistics:
             spread = float(finite.std(dtype="f8"))
         return Statistics(count, nulls, low, high, mean, spread)
     if cells.are_times:
-        return Statistics(count, nulls, present.min(), present.max())
+        return Statistics(count, nulls, *map(cells.here, (present.min(), present.max())))
     if kind == "b":
         return Statistics(count, nulls, share=float(present.mean()))
     if kind == "O":
@@ -77,17 +78,20 @@ def range_text(found: Statistics) -> str:
     return ""
 
 
-def span(low: Any, high: Any) -> tuple[str, str]:
+def span(low: Any, high: Any) -> tuple[str, ...]:
     """Two numbers or two times as text, neither longer than it has to be."""
     if isinstance(low, int | float):
         if low == high:
             return number(low), number(high)
         return number_pair(low, high, 4)
-    old, new = time_text(low), time_text(high)
-    midnight = " 00:00:00"
-    if old.endswith(midnight) and new.endswith(midnight):
-        return old.removesuffix(midnight), new.removesuffix(midnight)
-    return old, new
+    return days_or_moments(time_text(low), time_text(high))
+
+
+def days_or_moments(*times: str) -> tuple[str, ...]:
+    """Moments as text, without the time of day if all of them are at midnight."""
+    if all(text.endswith(_MIDNIGHT) for text in times):
+        return tuple(text.removesuffix(_MIDNIGHT) for text in times)
+    return times
 
 
 def time_text(value: Any) -> str:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hamdev.worker.values.cells import Array, Cells
+from hamdev.worker.values.cells import Cells
 from hamdev.worker.values.changes import Changes, Rank
 from hamdev.worker.values.columns import Pair, tell_column
+from hamdev.worker.values.row_hashes import in_both, row_hashes, same_items
+from hamdev.worker.values.row_labels import Matched, label_text, matched_rows, taken
 from hamdev.worker.values.shown import cell_text
-from hamdev.worker.values.tables import MAX_NAMES, Table, sampled_columns, sampled_rows
+from hamdev.worker.values.statistics import days_or_moments
+from hamdev.worker.values.tables import (
+    MAX_FURTHER_COLUMNS,
+    MAX_NAMES,
+    Table,
+    sampled_columns,
+    sampled_rows,
+)
 from hamdev.worker.values.words import ARROW, counted, listed
 
 if TYPE_CHECKING:
@@ -19,9 +28,9 @@ if TYPE_CHECKING:
 
 _Name = tuple[str, int]
 _NAMED = 3
+_TOLD = 10
 _HASHED_CELLS = 50_000
 _LOOKED_AT_BYTES = 64 * 1024 * 1024
-_MIX = 0x9E3779B97F4A7C15
 
 
 def compare_tables(comparison: Comparison, where: str, before: Table, after: Table) -> None:
@@ -63,16 +72,22 @@ class _Tables:
         if before.is_series and after.is_series and not common:
             common = []
             self._renamed = {0: 0}
+        self._in_common = len(common)
         self._common = [common[n] for n in sampled_columns(range(len(common)))]
+        looked_at = set(self._common)
+        further = [name for name in common if name not in looked_at]
+        self._further = further if len(further) <= MAX_FURTHER_COLUMNS else []
+        self._matching: Matched | None = None
         costly = sum(after.is_costly(self._new[name]) for name in self._common)
         width = max(len(self._common), 1)
         self._old_rows = sampled_rows(before.rows, width, costly)
         self._new_rows = sampled_rows(after.rows, width, costly)
         self._is_sampled = max(self._old_rows.step, self._new_rows.step) > 1
         self._is_aligned = before.rows == after.rows
+        self._sampled_before = self._changes.sampled
         if self._is_sampled:
             self._changes.note_sample(len(range(after.rows)[self._new_rows]))
-        elif len(self._common) < len(common):
+        elif len(further) > len(self._further) or (further and not self._is_aligned):
             self._changes.note_sample(after.rows)
 
     def compare(self) -> None:
@@ -82,20 +97,25 @@ class _Tables:
         pairs += [
             (self._named((n, 0)), o, w) for o, w in self._renamed.items() for n in self._of(w)
         ]
-        typed = [self._types(*pair) for pair in pairs]
+        typed = [self._types(*pair) or self._categories(*pair) for pair in pairs]
         if not self._common and not self._renamed:
             return self._index(set())
         if "numpy" not in sys.modules:
             return None
         cells = [(n, *self._cells(o, w)) for n, o, w in pairs]
-        moved = self._rows(cells, typed)
+        cells, moved = self._matched(cells)
+        moved = moved or self._rows(cells, typed)
         if "rows" not in moved:
             told = [name for name, old, new in cells if self._tell_column(name, old, new)]
+            told += self._further_columns(len(told))
             if len(told) > _NAMED and self._is_aligned:
                 many = f"all {len(told)}" if len(told) == len(self._new) else f"{len(told)}"
+                looked_at = len(self._common) + len(self._further)
+                if looked_at < self._in_common:
+                    many = f"{len(told)} of {looked_at} sampled"
                 self._tell(Rank.VALUE, "value", f"values of {many} columns changed", effect=3)
-            if not told and self._is_sampled and self._is_aligned:
-                self._look_again(pairs)
+            if not told and self._is_sampled and self._is_aligned and self._look_again(pairs):
+                self._changes.sampled = self._sampled_before
         return self._index(moved)
 
     def _tell_column(self, name: str, before: Cells, after: Cells) -> bool:
@@ -106,19 +126,42 @@ class _Tables:
             self._changes, name, "value", pair, lambda place: self._label(place * step)
         )
 
-    def _look_again(self, pairs: Sequence[tuple[str, int, int]]) -> None:
-        """Look for what a sample does not show, as far as that is a matter of milliseconds."""
+    def _further_columns(self, count: int) -> list[str]:
+        """Note what changed in those that are in no sample, of the first ones how; their names."""
+        if not self._is_aligned or self._matching is not None:
+            return []
+        told = []
+        for name in self._further:
+            named, place = self._named(name), self._new[name]
+            self._types(named, self._old[name], place)
+            cells = self._cells(self._old[name], place)
+            pair = Pair(*cells, True, self._is_sampled, self._comparison.same)
+            if pair.different().any():
+                told.append(named)
+                if count + len(told) <= _TOLD:
+                    self._tell_column(named, *cells)
+        return told
+
+    def _look_again(self, pairs: Sequence[tuple[str, int, int]]) -> bool:
+        """Look for what a sample does not show, as far as that is a matter of milliseconds.
+
+        Returns:
+            Whether everything was looked at.
+        """
+        is_all = len(self._common) + len(self._further) == self._in_common
         rows = slice(0, self._before.rows, 1)
         room = _LOOKED_AT_BYTES
         for name, old, new in pairs:
             if self._before.is_costly(old) or self._after.is_costly(new):
+                is_all = False
                 continue
             room -= 16 * self._before.rows
             if room < 0:
-                return
+                return False
             before, after = self._before.cells(old, rows), self._after.cells(new, rows)
             pair = Pair(before, after, True, False, self._comparison.same)
             tell_column(self._changes, name, "value", pair, self._label)
+        return is_all and not self._further
 
     def _of(self, column: int) -> list[str]:
         return self._after.names[column : column + 1]
@@ -196,7 +239,68 @@ class _Tables:
             self._changes.add(Rank.TYPE_OF_PART, "type", text, name, before, after)
         return True
 
+    def _categories(self, name: str, old: int, new: int) -> bool:
+        """Note what a categorical column may hold now; never a change of its type."""
+        before, after = self._before.categories(old), self._after.categories(new)
+        if before is None or after is None or before == after:
+            return False
+        (olds, was_ordered), (news, is_ordered) = before, after
+        of = f" of {name}" if name else ""
+        for what, some, others in (("added", news, olds), ("removed", olds, news)):
+            if found := [cell_text(item) for item in some if item not in others]:
+                word = "category" if len(found) == 1 else "categories"
+                text = f"{word} {listed(found)}{of} {what}"
+                self._tell(Rank.DETAIL, "type", text, name)
+        if was_ordered != is_ordered:
+            text = f"categories{of} {'have' if is_ordered else 'have no'} order"
+            self._tell(Rank.DETAIL, "type", text, name)
+        elif sorted(map(repr, olds)) == sorted(map(repr, news)):
+            self._tell(Rank.DETAIL, "type", f"categories{of} in another order", name)
+        return False
+
     # -- rows ---------------------------------------------------------------------------------
+
+    def _matched(
+        self, cells: list[tuple[str, Cells, Cells]]
+    ) -> tuple[list[tuple[str, Cells, Cells]], set[str]]:
+        """The cells by the labels of their rows, if that makes less of a difference."""
+        if self._is_sampled or not (self._before.has_index and self._after.has_index):
+            return cells, set()
+        matching = matched_rows(self._before, self._after)
+        if matching is None:
+            return cells, set()
+        here = [
+            (n, taken(old, matching.before), taken(new, matching.after)) for n, old, new in cells
+        ]
+        changed = self._count_different(here)
+        if self._is_aligned:
+            moved = self._count_different(cells)
+            if not moved or changed > moved:
+                return cells, set()
+        if matching.added or matching.removed:
+            return cells, self._tell_labels(matching, bool(changed))
+        self._matching = matching
+        self._tell(Rank.ORDER if changed else Rank.VALUE, "index", "rows in another order")
+        return here, {"labels"} if changed else {"labels", "rows"}
+
+    def _tell_labels(self, matching: Matched, has_changes: bool) -> set[str]:
+        """Note which rows came and went, if they are few enough to be named."""
+        if max(len(matching.added), len(matching.removed)) > _NAMED:
+            return set()
+        # Where other rows are, it means nothing that the cells there are others.
+        self._is_aligned = False
+        told = [
+            f"{'row' if len(labels) == 1 else 'rows'} {listed(labels)} {what}"
+            for what, labels in (("added", matching.added), ("removed", matching.removed))
+            if labels
+        ]
+        rest = ", the rest unchanged" if self._common and not has_changes else ""
+        self._tell(Rank.MEMBER, "index", " and ".join(told) + rest)
+        return {"labels"}
+
+    def _count_different(self, cells: Sequence[tuple[str, Cells, Cells]]) -> int:
+        same = self._comparison.same
+        return sum(int(Pair(o, n, True, False, same).different().sum()) for _, o, n in cells)
 
     def _rows(self, cells: Sequence[tuple[str, Cells, Cells]], typed: Sequence[bool]) -> set[str]:
         """Note whether rows came, went or moved; what need not be looked at any more after it."""
@@ -212,11 +316,11 @@ class _Tables:
                 changed = max(changed, int(pair.different().sum()))
             if changed < 2:
                 return set()
-        old_rows = _row_hashes([old for _, old, _ in cells])
-        new_rows = _row_hashes([new for _, _, new in cells])
+        old_rows = row_hashes([old for _, old, _ in cells])
+        new_rows = row_hashes([new for _, _, new in cells])
         if old_rows is None or new_rows is None:
             return set()
-        kept = _in_both(old_rows, new_rows)
+        kept = in_both(old_rows, new_rows)
         removed, added = len(old_rows) - kept, len(new_rows) - kept
         if self._is_aligned:
             if removed == 0:
@@ -233,10 +337,7 @@ class _Tables:
         return set()
 
     def _label(self, row: int) -> str:
-        labels = self._after.index_cells(slice(row, row + 1))
-        if labels is None or not len(labels):
-            return f"{row:,}"
-        return cell_text(labels.data[0])
+        return label_text(self._after, row if self._matching is None else self._matching.after[row])
 
     # -- the index ----------------------------------------------------------------------------
 
@@ -260,10 +361,12 @@ class _Tables:
         pair = Pair(labels[0], labels[1], True, self._is_sampled, self._comparison.same)
         different = pair.different()
         count = int(different.sum())
-        if not count or ("rows" in moved and _same_items(*labels)):
+        if not count or "labels" in moved or ("rows" in moved and same_items(*labels)):
             return
         place = int(different.argmax())
-        before, after = (cell_text(cells.data[place]) for cells in labels if cells is not None)
+        before, after = days_or_moments(
+            *(cell_text(cells.here(cells.data[place])) for cells in labels if cells is not None)
+        )
         text = f"index changed from row {place * self._new_rows.step:,} on: {before}{ARROW}{after}"
         if count == 1 and not self._is_sampled:
             text = f"index of row {place:,} {before}{ARROW}{after}"
@@ -291,46 +394,3 @@ def _numbered(names: Sequence[str]) -> dict[_Name, int]:
         found[name, seen[name]] = place
         seen[name] += 1
     return found
-
-
-def _row_hashes(columns: Sequence[Cells]) -> Array | None:
-    """A hash of each row, the same in both tables; None if something in them has none."""
-    numpy: Any = sys.modules["numpy"]
-    result = numpy.zeros(len(columns[0]), dtype="u8")
-    for cells in columns:
-        kind = cells.data.dtype.kind
-        if kind == "O":
-            try:
-                hashes = numpy.fromiter(map(hash, cells.data.tolist()), "i8", len(cells))
-            except TypeError:
-                return None
-            one = hashes.view("u8")
-        elif kind in "iub":
-            one = cells.data.astype("i8").view("u8")
-        elif kind == "f":
-            one = (cells.data.astype("f8") + 0.0).view("u8")
-        elif kind in "mM":
-            one = cells.data.view("i8").view("u8")
-        else:
-            return None
-        if cells.missing is not None:
-            one = numpy.where(cells.missing, numpy.uint64(1), one)
-        result = (result ^ one) * numpy.uint64(_MIX)
-        result ^= result >> numpy.uint64(29)
-    return result
-
-
-def _in_both(before: Array, after: Array) -> int:
-    """How many items of two arrays have their like in the other one, each for one."""
-    numpy: Any = sys.modules["numpy"]
-    old, olds = numpy.unique(before, return_counts=True)
-    new, news = numpy.unique(after, return_counts=True)
-    _, first, second = numpy.intersect1d(old, new, assume_unique=True, return_indices=True)
-    return int(numpy.minimum(olds[first], news[second]).sum())
-
-
-def _same_items(before: Cells | None, after: Cells | None) -> bool:
-    if before is None or after is None:
-        return False
-    old, new = _row_hashes([before]), _row_hashes([after])
-    return old is not None and new is not None and _in_both(old, new) == len(old)

@@ -31,6 +31,9 @@ _QUICK = ("int", "uint", "float", "double", "halffloat", "bool", "date", "timest
 MAX_ROWS = 5_000
 MAX_COLUMNS = 100
 MAX_NAMES = 10_000
+MAX_CATEGORIES = 1_000
+# Beyond the first look, for what is in no sampled column.
+MAX_FURTHER_COLUMNS = 1_000
 
 
 class Table(ABC):
@@ -43,6 +46,7 @@ class Table(ABC):
         names: of its columns, the index left out; of a very wide one the first `MAX_NAMES`.
         bytes: its size in memory, if that is known cheaply.
         has_index: whether its rows have labels.
+        is_numbered: whether the labels are nothing but the numbers of the rows.
         is_series: whether its type has one column and no more.
     """
 
@@ -52,6 +56,7 @@ class Table(ABC):
     names: list[str]
     bytes: int | None = None
     has_index = False
+    is_numbered = True
     is_series = False
 
     @property
@@ -70,6 +75,10 @@ class Table(ABC):
     def is_costly(self, column: int) -> bool:
         """Whether a column holds texts or other objects, and not numbers or times."""
         return not self.type_of(column).lower().startswith(_QUICK)
+
+    def categories(self, column: int) -> tuple[list[Any], bool] | None:
+        """Which values a categorical column may have, and whether these have an order."""
+        return None
 
     @abstractmethod
     def head(self, rows: int, columns: int) -> list[Sequence[Any]]:
@@ -145,6 +154,7 @@ class _PandasTable(Table):
         self.kind = type(value).__name__
         self.shape = [int(n) for n in value.shape]
         self._index = value.index
+        self.is_numbered = type(self._index).__name__ == "RangeIndex"
         self.is_series = len(self.shape) == 1
         if self.is_series:
             self.names = ["" if value.name is None else str(value.name)]
@@ -165,6 +175,12 @@ class _PandasTable(Table):
 
     def cells(self, column: int, rows: slice) -> Cells:
         return cells_of_pandas(self._array(column), rows)
+
+    def categories(self, column: int) -> tuple[list[Any], bool] | None:
+        dtype = self._array(column).dtype
+        if type(dtype).__name__ != "CategoricalDtype":
+            return None
+        return list(dtype.categories[:MAX_CATEGORIES]), bool(dtype.ordered)
 
     def head(self, rows: int, columns: int) -> list[Sequence[Any]]:
         shown = range(min(columns, len(self.names)))

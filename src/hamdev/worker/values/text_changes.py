@@ -25,7 +25,7 @@ def compare_texts(changes: Changes, where: str, kind: str, before: str, after: s
             changes.add(Rank.SIZE, "text", text, where)
         return
     if "\n" not in before[:_LOOKED_AT] and "\n" not in after[:_LOOKED_AT]:
-        old, new = _around_first_difference(before, after)
+        old, new = around_first_difference(before, after)
         changes.add(Rank.VALUE, kind, f"{prefix}{old}{ARROW}{new}", where, old, new)
         if max(len(before), len(after)) > _SHOWN and len(before) != len(after):
             text = f"{prefix}{len(before):,}{ARROW}{counted(len(after), 'character')}"
@@ -60,7 +60,7 @@ def _compare_lines(
         text = f"{prefix}{counted(len(lines), 'line')} {what} at {line}: {clipped(told, _SHOWN)}"
         changes.add(Rank.VALUE, "text", text, where)
     else:
-        old, new = _around_first_difference(removed[0].strip(), added[0].strip())
+        old, new = around_first_difference(removed[0].strip(), added[0].strip())
         if removed[0].strip() == added[0].strip():
             old, new = shown(removed[0], _SHOWN), shown(added[0], _SHOWN)
         changes.add(Rank.VALUE, "text", f"{prefix}{line}: {old}{ARROW}{new}", where, old, new)
@@ -74,10 +74,10 @@ def _compare_lines(
         changes.add(Rank.DETAIL, "text", text, where)
 
 
-def _around_first_difference(before: str, after: str) -> tuple[str, str]:
-    """Both texts, of long ones what is around the place where they begin to differ."""
-    if len(before) <= _SHOWN and len(after) <= _SHOWN:
-        return shown(before, _SHOWN + 10), shown(after, _SHOWN + 10)
+def around_first_difference(before: str, after: str, whole: int = _SHOWN) -> tuple[str, str]:
+    """Both texts, of such as are longer than `whole` what is around where they begin to differ."""
+    if len(before) <= whole and len(after) <= whole:
+        return shown(before, whole + 10), shown(after, whole + 10)
     same = common_prefix(before, after)
     start = max(0, same - _AROUND)
     return _excerpt(before, start), _excerpt(after, start)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 ARROW = " → "
 _MAX_DIGITS = 17
 _LONG_INT = 10**18
+_LONGEST_UNGROUPED = len("9,999")
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
 
 
@@ -31,7 +32,14 @@ def without_addresses(text: str) -> str:
 
 
 def number(value: float, digits: int = 6) -> str:
-    """`1,000`, `12.3`, `1.2e-09`: so many significant digits, and no zeros that say nothing."""
+    """`2012`, `12,345`, `1.2e-09`: so many significant digits, and no zeros that say nothing.
+
+    Four digits, which may well be a year, are no group; counts have `counted`, which groups them.
+    """
+    return _grouped(_digits(value, digits))[0]
+
+
+def _digits(value: float, digits: int) -> str:
     if isinstance(value, int):
         if abs(value) < _LONG_INT:
             return f"{value:,}"
@@ -47,6 +55,13 @@ def number(value: float, digits: int = 6) -> str:
     return f"{_trimmed(mantissa)}e{int(power)}"
 
 
+def _grouped(*numbers: str) -> tuple[str, ...]:
+    """Numbers that stand side by side, all of them in groups of three digits or none."""
+    if any(len(text.lstrip("-").partition(".")[0]) > _LONGEST_UNGROUPED for text in numbers):
+        return numbers
+    return tuple(text.replace(",", "") for text in numbers)
+
+
 def _trimmed(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -54,16 +69,18 @@ def _trimmed(text: str) -> str:
 def number_pair(before: float, after: float, digits: int = 6) -> tuple[str, str]:
     """Both in as few digits as tell them apart, and with the same decimals: `41.2`, `43.0`."""
     for precision in range(digits, _MAX_DIGITS):
-        old, new = number(before, precision), number(after, precision)
+        old, new = _digits(before, precision), _digits(after, precision)
         if old != new:
             break
     else:
         return repr(before), repr(after)
     if isinstance(before, int) or isinstance(after, int) or "e" in old + new:
+        old, new = _grouped(old, new)
         return old, new
     decimals = max(len(old.partition(".")[2]), len(new.partition(".")[2]))
     if 0 < decimals <= 4 and before and after and math.isfinite(before) and math.isfinite(after):
-        return f"{before:,.{decimals}f}", f"{after:,.{decimals}f}"
+        old, new = f"{before:,.{decimals}f}", f"{after:,.{decimals}f}"
+    old, new = _grouped(old, new)
     return old, new
 
 
