@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import anyio
@@ -69,7 +68,7 @@ class EventStream:
             "version": __version__,
             "project": engine.project.name,
             "root": str(engine.project),
-            "pid": os.getpid(),
+            "started": engine.hub.first_seq,
             "python": engine.python,
             "hamilton": engine.hamilton,
             "proof_key": self._proof_key,

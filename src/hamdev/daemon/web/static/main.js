@@ -12,6 +12,7 @@ import { plural, STATES, timeOfDay } from "./words.js";
 
 const UNSURE_MS = 120;
 const LATER_MS = 250;
+const INTERNAL_ERROR = -32603;
 const TABS = ["changes", "problems", "nodes", "dag"];
 const KEYS = [
   ["/", "find a node"], ["g", "to the graph"], ["← ↑ → ↓", "along the edges, and beside"], ["Enter", "show a node"],
@@ -27,8 +28,10 @@ const nodes = new NodesView(byId("nodes"), model, (name) => open(name));
 const detail = new DetailView(byId("detail"), model, {
   open: (name) => open(name), close: () => close(), rerun: (names) => rerun({ nodes: names }), widen: () => byId("main").classList.toggle("wide"),
 });
-const search = new Search(() => model.pipeline?.nodes ?? new Map(), (name) => open(name), (names) => graph.filter(names));
+const search = new Search(() => model.everyNode(), (name) => open(name), (names) => graph.filter(names));
 let before = null;
+let shown = null;
+let asked = 0;
 let link = { state: "connecting" };
 
 // -- what the daemon says ----------------------------------------------------------------------
@@ -40,6 +43,7 @@ const connection = new Connection((batch) => {
   else if (touched.unsure) soon("status", askStatus, UNSURE_MS);
   // The daemon's time belongs to the next save first.
   if (touched.composed) soon("graph", learnGraph, needsGraph() ? 0 : LATER_MS);
+  else if (touched.started && needsGraph()) soon("graph", learnGraph, LATER_MS);
   show(touched.all ? null : touched.nodes);
   markPainted();
 }, (changed) => {
@@ -47,6 +51,11 @@ const connection = new Connection((batch) => {
   // Only the first notice of a loss knows when that was.
   link = changed.state === "lost" && wasLost ? { ...link, text: changed.text || link.text } : changed;
   showLink();
+  if (wasLost && link.state === "live") {
+    // What was asked for meanwhile has got no answer.
+    detail.reload();
+    if (!model.pipeline?.layout) learnGraph();
+  }
 });
 
 const waiting = new Map();
@@ -71,10 +80,10 @@ async function askStatus() {
 }
 
 async function learnEdits(revision) {
-  const { pid } = model.hello;
+  const { started } = model.hello;
   const found = await quietly(ask("edits", { revision }));
   if (!found?.files) return;
-  model.runs.takeEdits(revision, found.files, pid);
+  model.runs.takeEdits(revision, found.files, started);
   changes.update();
   const run = model.runs.newest(model.chosen);
   if (graph.layout && run?.revision === revision) showGraph(run.roots.keys());
@@ -92,8 +101,10 @@ async function learnGraph() {
   if (!pipeline) return;
   clearTimeout(waiting.get("graph"));
   const of = { pipeline: pipeline.name };
+  const turn = (asked += 1);
   const found = await quietly(ask("graph", of));
-  if (!found || model.pipeline !== pipeline) return;
+  if (!found || model.pipeline !== pipeline || turn < pipeline.graphTurn) return;
+  pipeline.graphTurn = turn;
   const structure = JSON.stringify([found.nodes.map((node) => node.name), found.edges]);
   pipeline.graph = found;
   if (pipeline.structure !== structure) {
@@ -102,10 +113,13 @@ async function learnGraph() {
     try {
       pipeline.layout = await ask("layout", of);
     } catch (error) {
+      if (pipeline.structure !== structure) return;
       pipeline.layout = null;
-      pipeline.layoutProblem = error.message;
+      // Only what was said of this very graph is the end of it.
+      if (error instanceof RequestError && error.code === INTERNAL_ERROR) pipeline.layoutProblem = error.message;
+      else pipeline.structure = null;
     }
-    if (model.pipeline === pipeline && pipeline.structure === structure) draw();
+    if (model.pipeline === pipeline && (pipeline.structure ?? structure) === structure) draw();
   }
   detail.update();
 }
@@ -129,7 +143,8 @@ function draw() {
     graph.select(detail.name);
     if (detail.name === null) graph.viewport.fit();
   } else graph.clear();
-  const text = pipeline?.layoutProblem || (pipeline?.layout ? "" : "The DAG is shown as soon as the modules have been loaded.");
+  const waiting = pipeline ? "The DAG is shown as soon as the modules have been loaded." : "No pipeline is served.";
+  const text = pipeline?.layoutProblem || (pipeline?.layout ? "" : waiting);
   byId("dag-empty").textContent = pipeline?.layout && !pipeline.graph.nodes.length ? "This pipeline has no nodes." : text;
 }
 
@@ -143,6 +158,11 @@ function showGraph(names) {
 function show(names) {
   const { pipeline } = model;
   showHead();
+  if (pipeline !== shown || names === null && !pipeline) {
+    shown = pipeline;
+    shut();
+    draw();
+  }
   changes.update();
   if (!pipeline) return;
   const run = model.runs.newest(pipeline.name);
@@ -226,12 +246,16 @@ function open(name) {
   if (!byId("graph").contains(document.activeElement)) byId("detail").focus({ preventScroll: true });
 }
 
-function close() {
-  const { name } = detail;
+function shut() {
   detail.close();
   byId("side").hidden = false;
   byId("main").classList.remove("with-detail", "wide");
   graph.select(null);
+}
+
+function close() {
+  const { name } = detail;
+  shut();
   if (name !== null && getComputedStyle(byId("dag")).display !== "none") graph.focus(name);
   else byId("side").focus({ preventScroll: true });
 }
@@ -275,8 +299,6 @@ listen("zoom-fit", "click", () => graph.viewport.fit());
 listen("help-open", "click", () => byId("help").showModal());
 listen("pipeline", "change", (event) => {
   model.chosen = event.target.value;
-  if (detail.name !== null) close();
-  draw();
   show(null);
   learnGraph();
 });
@@ -313,6 +335,8 @@ document.addEventListener("keydown", (event) => {
   const action = SHORTCUTS[event.key];
   if (!action) return;
   event.preventDefault();
+  // Of a key that is held down, once is meant.
+  if (event.repeat && "rcx".includes(event.key)) return;
   action();
 });
 

@@ -15,24 +15,25 @@ export class Runs {
     this.version = 0;
   }
 
-  /** The events of runs before the page was opened. */
-  takeHistory({ events, edits }, pid) {
-    this.list = this.list.filter((run) => run.pid !== pid);
+  /** The events of runs before the page was opened; numbers of runs are those of this `daemon`. */
+  takeHistory({ events, edits }, daemon) {
+    this.list = this.list.filter((run) => run.daemon !== daemon);
     this.byKey = new Map(this.list.map((run) => [run.key, run]));
-    for (const [revision, files] of Object.entries(edits)) this.takeEdits(Number(revision), files, pid);
-    for (const event of events) this.take(event, pid);
+    for (const [revision, files] of Object.entries(edits)) this.takeEdits(Number(revision), files, daemon);
+    for (const event of events) this.take(event, daemon);
   }
 
   /** The lines that a revision changed. */
-  takeEdits(revision, files, pid) {
-    this.edits.set(`${pid}:${revision}`, files);
+  takeEdits(revision, files, daemon) {
+    this.edits.set(`${daemon}:${revision}`, files);
+    if (this.edits.size > MAX_RUNS) this.edits.delete(this.edits.keys().next().value);
     this.version += 1;
-    for (const run of this.list) if (run.pid === pid && run.revision === revision) run.version += 1;
+    for (const run of this.list) if (run.daemon === daemon && run.revision === revision) run.version += 1;
   }
 
   /** The lines that made a run necessary, file by file; null if nobody knows them. */
   editsOf(run) {
-    return this.edits.get(`${run.pid}:${run.revision}`) ?? null;
+    return this.edits.get(`${run.daemon}:${run.revision}`) ?? null;
   }
 
   /** Where the code of a node was changed: `file` and the first `line`; null if it was not. */
@@ -48,11 +49,11 @@ export class Runs {
     return this.list.find((run) => run.pipeline === pipeline) ?? null;
   }
 
-  take(event, pid) {
+  take(event, daemon) {
     if (event.run === undefined) return;
-    const key = `${pid}:${event.run}`;
+    const key = `${daemon}:${event.run}`;
     if (event.type === "run.started") {
-      this.#start(key, event, pid);
+      this.#start(key, event, daemon);
       return;
     }
     const run = this.byKey.get(key);
@@ -88,7 +89,7 @@ export class Runs {
     }
   }
 
-  #start(key, event, pid) {
+  #start(key, event, daemon) {
     const plan = event.plan ?? [];
     const roots = new Map();
     for (const step of plan) {
@@ -97,7 +98,7 @@ export class Runs {
       if (own.length) roots.set(step.node, own);
     }
     const run = {
-      key, pid, run: event.run, pipeline: event.pipeline, revision: event.revision,
+      key, daemon, run: event.run, pipeline: event.pipeline, revision: event.revision,
       time: event.time, cause: event.cause, roots,
       planned: plan.filter((step) => step.action === "run").length,
       ran: new Map(), changed: new Map(), failed: new Map(), problems: [],
