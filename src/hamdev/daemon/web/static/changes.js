@@ -1,7 +1,7 @@
 // What each save did: the lines that changed, and the values that are others because of that.
 
 import { copyable, fill, glyph, h } from "./dom.js";
-import { ago, duration, fileName, number, plural, shortDiff, shortPath, timeOfDay } from "./words.js";
+import { duration, fileName, number, plural, shortDiff, shortPath, timeOfDay } from "./words.js";
 
 const SHOWN = 40;
 const FEW = 20;
@@ -45,7 +45,7 @@ export class ChangesView {
       this.newest = state;
       fill(this.latest, newest ? this.#card(newest) : this.#nothing());
     }
-    fill(this.warnings, ...model.warnings.slice(-3).map((warning) => h("p", { class: "warning" }, warning.message)));
+    fill(this.warnings, ...model.warnings.slice(-3).map((warning) => h("p", { class: "warning" }, h("span", { class: "quiet" }, `${timeOfDay(warning.time)} `), warning.message)));
     this.title.hidden = !older.length;
     for (const run of older) this.#row(run);
     for (const [key, { item }] of this.cards) {
@@ -98,7 +98,7 @@ export class ChangesView {
     const [sign, word] = run.outcome ? OUTCOMES[run.outcome] : ["running", "running"];
     const facts = [`revision ${run.revision}`, timeOfDay(run.time), duration(run.ms), word].filter(Boolean).join(" · ");
     return h("article", { class: `card ${run.outcome ?? "running"}` },
-      h("header", {}, glyph(sign), h("h2", {}, this.#cause(run)), h("p", { class: "quiet", title: ago(run.time) }, facts)),
+      h("header", {}, glyph(sign), h("h2", {}, this.#cause(run)), h("p", { class: "quiet" }, facts)),
       this.#body(run));
   }
 

@@ -145,7 +145,7 @@ export class GraphView {
   }
 
   #show(drawn, node, run, origin) {
-    const state = node?.state ?? (drawn.kind === "function" ? "queued" : "input");
+    const state = node?.state ?? (drawn.kind === "function" ? "lacking" : "input");
     const isNew = run && run.cause.kind !== "start";
     const isChanged = Boolean(isNew && run.changed.has(drawn.name) && state === "fresh");
     const isRoot = Boolean(isNew && run.roots.has(drawn.name));
