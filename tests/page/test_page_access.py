@@ -168,6 +168,32 @@ def test_who_only_connects_gets_no_place_that_the_page_needs(daemon: Daemon, pag
     assert daemon.ask("ping") == {}
 
 
+@pytest.mark.parametrize("target", ["/", "/proof?nonce=1"])
+def test_who_promises_a_body_gets_no_place_that_the_page_needs(page: PageOf, target: str) -> None:
+    silent: list[socket.socket] = []
+    try:
+        for method in ("GET", "POST") * 40:
+            silent.append(page.connected())
+            head = f"{method} {target} HTTP/1.1\r\nHost: {page.host}\r\n"
+            silent[-1].sendall(f"{head}Content-Length: 100000\r\n\r\n".encode())
+            # Only who sees the answer knows that the request was taken.
+            assert silent[-1].recv(8) == b"HTTP/1.1"
+        assert page.api("status").status == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_who_goes_away_in_the_middle_of_a_request_is_no_error(daemon: Daemon, page: PageOf) -> None:
+    with page.connected() as connection:
+        head = f"POST {page.path}api HTTP/1.1\r\nHost: {page.host}\r\nContent-Length: 100\r\n"
+        own = f"Cookie: hamdev={page.token}\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}{own}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+    assert page.api("status").status == 200
+    assert "ClientDisconnect" not in daemon.log_text()
+
+
 def test_who_asks_a_byte_at_a_time_is_dropped(page: PageOf) -> None:
     with page.connected() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: ")

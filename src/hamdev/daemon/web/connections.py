@@ -129,6 +129,12 @@ class _Protocol(H11Protocol):
         self._be_unstuck()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            # It was answered without the rest of its body, for which nobody is going to wait.
+            self.transport.close()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._stuck is None:
