@@ -7,6 +7,7 @@ import re
 from browsing import Open
 from playwright.sync_api import expect
 from real_daemon import Daemon
+from test_page_shows import EDITS_ARE_KNOWN
 
 PARTLY = """
 def needed(given: int) -> int:
@@ -104,6 +105,32 @@ def test_what_a_blocked_node_waits_for_is_no_reason_why_it_ran(
     assert tab.page.locator("#changes").evaluate("at => at.scrollWidth <= at.clientWidth")
     expect(tab.show("blocked").locator(".part-why h3")).to_have_text("Why it has to run")
     expect(tab.show("failing").locator(".part-why h3")).to_have_text("Why it ran")
+
+
+def test_a_node_that_runs_since_it_had_failed_is_not_told_as_edited(
+    daemon: Daemon, open_page: Open
+) -> None:
+    source = """\
+def one() -> int:
+    return 1
+
+
+def failing(one: int) -> int:
+    return 1 // 0
+"""
+    daemon.serve("failing_still", source)
+    tab = open_page(daemon)
+    tab.page.evaluate(EDITS_ARE_KNOWN)
+    expect(tab.node("failing")).to_have_class(re.compile("failed"))
+    daemon.save("failing_still", source.replace("return 1\n", "return 2\n"))
+    card = tab.page.locator(".latest .card")
+    expect(card.locator(".line.added")).to_contain_text("return 2")
+    expect(card.locator("figcaption")).to_have_text("pipelines/failing_still.py:2 one")
+    expect(tab.node("one").locator(".badge")).to_contain_text("failing_still.py:2")
+    expect(tab.node("failing").locator(".badge")).to_have_count(0)
+    # Mended, it has a line again.
+    daemon.save("failing_still", source.replace("1 // 0", "1"))
+    expect(tab.node("failing").locator(".badge")).to_contain_text("failing_still.py:6")
 
 
 def test_no_button_lies_above_a_node_when_all_are_shown(daemon: Daemon, open_page: Open) -> None:

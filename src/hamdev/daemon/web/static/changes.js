@@ -59,7 +59,9 @@ export class ChangesView {
   }
 
   #nothing() {
-    return h("p", { class: "empty" }, this.model.pipeline?.state === "starting" ? "The first run is about to begin." : "No run has been seen yet. Save a module, and this shows what that did.");
+    const { pipeline } = this.model;
+    const was = pipeline?.run ? "What the last run did is not remembered." : "No run has been seen yet.";
+    return h("p", { class: "empty" }, pipeline?.state === "starting" ? "The first run is about to begin." : `${was} Save a module, and this shows what that did.`);
   }
 
   #row(run) {
@@ -129,7 +131,8 @@ export class ChangesView {
       hunk.more ? h("div", { class: "quiet" }, `… ${plural(hunk.more, "more line")}`) : null,
     ]);
     if (edit.more) rows.push(h("div", { class: "quiet" }, `… ${plural(edit.more, "more place")}`));
-    const nodes = [...run.roots].filter(([, reasons]) => reasons.some(({ file }) => file === edit.file)).slice(0, 5).map(([name]) => name);
+    const { runs, pipeline } = this.model;
+    const nodes = [...run.roots.keys()].filter((name) => runs.originOf(run, name, pipeline?.graph)?.file === edit.file).slice(0, 5);
     const shown = `${shortPath(edit.file, this.model.hello?.root)}${line ? `:${line}` : ""}`;
     return h("figure", { class: "edit" },
       h("figcaption", {}, copyable(place, shown), ...nodes.flatMap((name) => [" ", this.#link(name)])),
@@ -214,5 +217,5 @@ export function diffText(diff) {
 
 function codeLine(kind, sign, text, number) {
   return h("div", { class: `line ${kind}` },
-    h("span", { class: "sign", "aria-label": kind }, sign), h("span", { class: "at" }, number ?? ""), h("code", {}, text || " "));
+    h("span", { class: "sign", role: "img", "aria-label": kind }, sign), h("span", { class: "at" }, number ?? ""), h("code", {}, text || " "));
 }

@@ -36,6 +36,7 @@ export class GraphView {
   draw(layout, graph) {
     const hadFocus = this.svg.contains(document.activeElement);
     this.layout = layout;
+    this.graph = graph;
     this.drawn.clear();
     this.upstream = new Map();
     this.downstream = new Map();
@@ -82,7 +83,7 @@ export class GraphView {
   update(names, nodes, run, runs) {
     for (const name of names) {
       const drawn = this.drawn.get(name);
-      if (drawn) this.#show(drawn, nodes.get(name), run, run && runs.originOf(run, name));
+      if (drawn) this.#show(drawn, nodes.get(name), run, run && runs.originOf(run, name, this.graph));
     }
   }
 

@@ -120,6 +120,10 @@ async function learnGraph() {
       else pipeline.structure = null;
     }
     if (model.pipeline === pipeline && (pipeline.structure ?? structure) === structure) draw();
+  } else if (graph.layout) {
+    // Its functions may begin at other lines.
+    graph.graph = found;
+    showGraph(model.runs.newest(pipeline.name)?.roots.keys() ?? []);
   }
   detail.update();
 }
@@ -232,7 +236,7 @@ function markPainted() {
 }
 
 function showTab(id, title, count) {
-  fill(byId(`tab-${id}`), title, count ? h("span", { class: "count" }, count) : null);
+  fill(byId(`tab-${id}`), title, count && " ", count ? h("span", { class: "count" }, count) : null);
 }
 
 // -- what people do ----------------------------------------------------------------------------

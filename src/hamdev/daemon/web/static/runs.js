@@ -36,12 +36,21 @@ export class Runs {
     return this.edits.get(`${run.daemon}:${run.revision}`) ?? null;
   }
 
-  /** Where the code of a node was changed: `file` and the first `line`; null if it was not. */
-  originOf(run, node) {
+  /**
+   * Where the code of a node was changed: `file` and the first `line`; null if it was not.
+   * @param {object | null} graph of its pipeline, which knows where the next function begins.
+   */
+  originOf(run, node, graph) {
     const reason = run.roots.get(node)?.find(({ file }) => file);
     if (!reason || run.cause.kind !== "save") return null;
-    const lines = this.editsOf(run)?.find(({ file }) => file === reason.file)?.hunks.map(({ line }) => line) ?? [];
-    return { file: reason.file, line: lines.filter((line) => line >= (reason.line ?? 0))[0] ?? reason.line };
+    const { file, line: start = 0 } = reason;
+    const edit = this.editsOf(run)?.find((other) => other.file === file);
+    const end = Math.min(...(graph?.nodes ?? []).filter((other) => other.file === file && other.line > start).map(({ line }) => line));
+    const hunk = edit?.hunks.find(({ line, after, more }) => line < end && line + Math.max(after.length + more, 1) > start);
+    if (hunk) return { file, line: Math.max(hunk.line, start) };
+    // One that had no value, since it had failed, say, is run again whatever was saved.
+    if (reason.kind === "new" && edit && !edit.more) return null;
+    return { file, line: reason.line };
   }
 
   /** The newest run of a pipeline. */
