@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from real_daemon import LIMIT_S, Daemon, running
 from requesting import PageOf
 
-from other_user import as_other_user, needs_root
+from other_user import as_other_user, needs_root, other_users_process
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -225,6 +227,51 @@ def test_another_user_is_told_nothing(page: PageOf) -> None:
             return connection.recv(1000).decode()
 
     assert as_other_user(ask).startswith("HTTP/1.1 403")
+
+
+@needs_root
+def test_another_user_who_keeps_connecting_takes_no_place_of_the_owner(page: PageOf) -> None:
+    request = (
+        f"GET {page.path} HTTP/1.1\r\nHost: {page.host}\r\nCookie: hamdev={page.token}\r\n\r\n"
+    )
+
+    def connect(say: Callable[[Any], None]) -> None:
+        held = []
+        for _ in range(200):
+            held.append(socket.socket())
+            held[-1].connect(("127.0.0.1", page.port))
+        say(len(held))
+        held[0].recv(1)
+        signal.pause()
+
+    def asks(connection: socket.socket) -> bytes:
+        connection.sendall(request.encode())
+        received = b""
+        while not received.endswith(b"</html>\n"):
+            chunk = connection.recv(1 << 16)
+            assert chunk, "the connection was closed"
+            received += chunk
+        return received[:15]
+
+    with page.connected() as idle:
+        assert asks(idle) == b"HTTP/1.1 200 OK"
+        with other_users_process(connect) as connected:
+            assert connected == 200
+            # Whoever came before this one has been looked at.
+            assert page.api("status").status == 200
+            assert asks(idle) == b"HTTP/1.1 200 OK"
+
+
+@needs_root
+def test_another_user_may_still_be_the_one_who_has_the_token(page: PageOf) -> None:
+    def ask() -> str:
+        with socket.socket() as connection:
+            connection.connect(("127.0.0.1", page.port))
+            head = f"GET /?token={page.token} HTTP/1.1\r\nHost: {page.host}\r\n\r\n"
+            connection.sendall(head.encode())
+            return connection.recv(1000).decode()
+
+    assert as_other_user(ask).startswith("HTTP/1.1 303")
 
 
 def test_secrets_are_kept_for_the_owner_alone_and_for_the_next_daemon(project: Path) -> None:
