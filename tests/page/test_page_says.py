@@ -133,6 +133,36 @@ def failing(one: int) -> int:
     expect(tab.node("failing").locator(".badge")).to_contain_text("failing_still.py:6")
 
 
+def test_broken_settings_are_a_problem_until_they_are_mended(
+    daemon: Daemon, open_page: Open
+) -> None:
+    daemon.serve("settled", "def one() -> int:\n    return 1\n")
+    tab = open_page(daemon)
+    state = tab.page.locator("#state")
+    expect(state).to_contain_text("up to date")
+    daemon.configure(settled="finalvars = []")
+    expect(state).to_contain_text("1 problem")
+    tab.page.keyboard.press("2")
+    expect(tab.page.locator("#problems")).to_contain_text("unknown key")
+    daemon.configure("settled")
+    expect(state).to_contain_text("up to date")
+    expect(tab.page.locator("#problems")).to_have_text("Nothing is wrong.")
+
+
+def test_values_that_are_computed_anew_have_not_changed_for_that(
+    daemon: Daemon, open_page: Open
+) -> None:
+    daemon.serve("anew", "def one() -> int:\n    return 1\n")
+    tab = open_page(daemon)
+    expect(tab.node("one")).to_have_class(re.compile("fresh"))
+    tab.page.keyboard.press("c")
+    card = tab.page.locator(".latest .card")
+    expect(card).to_contain_text("Asked for")
+    expect(card).to_contain_text("1 node ran")
+    expect(card).not_to_contain_text("changed")
+    expect(tab.node("one")).not_to_have_class(re.compile("changed"))
+
+
 def test_no_button_lies_above_a_node_when_all_are_shown(daemon: Daemon, open_page: Open) -> None:
     nodes = [f"def node_{number}() -> int:\n    return {number}\n" for number in range(14)]
     daemon.serve("filling", "\n\n".join([*nodes, "def last(node_0: int) -> int:\n    return 1\n"]))

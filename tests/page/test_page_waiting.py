@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +89,23 @@ def test_the_graph_is_there_while_the_first_run_goes_on(own: Daemon, open_page: 
     expect(tab.node("another")).to_have_class(re.compile("queued"))
     own.write("pipelines/go", "")
     expect(tab.node("another")).to_have_class(re.compile("fresh"))
+
+
+def test_a_page_whose_workers_are_gone_says_nothing_is_up_to_date(
+    own: Daemon, open_page: Open
+) -> None:
+    tab = open_page(own)
+    state = tab.page.locator("#state")
+    expect(state).to_contain_text("up to date")
+    tab.page.evaluate(
+        """() => {
+            const at = document.querySelector("#state");
+            window.said = [];
+            new MutationObserver(() => said.push(at.textContent)).observe(at, {childList: true});
+        }"""
+    )
+    for worker in own.workers():
+        os.kill(worker, signal.SIGKILL)
+    expect(tab.page.locator(".latest .card")).to_contain_text("The worker that held the values")
+    expect(state).to_contain_text("up to date")
+    assert any("running" in text or "starting" in text for text in tab.page.evaluate("said"))

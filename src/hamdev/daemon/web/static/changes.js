@@ -1,6 +1,7 @@
 // What each save did: the lines that changed, and the values that are others because of that.
 
 import { copyable, fill, glyph, h } from "./dom.js";
+import { isBlank } from "./runs.js";
 import { duration, fileName, number, plural, shortDiff, shortPath, timeOfDay } from "./words.js";
 
 const SHOWN = 40;
@@ -73,7 +74,7 @@ export class ChangesView {
       ? h("span", { class: "bad" }, run.problems.length ? run.problems[0].message.split("\n", 1)[0] : `${[...run.failed.keys()].slice(0, 2).join(", ")} raised`)
       : changed.length
         ? h("span", {}, h("b", {}, changed.at(-1)[0]), " ", shortDiff(changed.at(-1)[1].diff))
-        : h("span", { class: "quiet" }, run.cause.kind === "start" ? "first run" : "no value changed");
+        : h("span", { class: "quiet" }, run.cause.kind === "start" ? "first run" : isBlank(run) ? `${plural(run.ran.size, "node")} ran` : "no value changed");
     const summary = h("summary", {}, glyph(sign),
       h("span", { class: "row-head" }, h("span", {}, this.#cause(run)), h("span", { class: "quiet" }, word || timeOfDay(run.time))),
       h("span", { class: "row-text" }, headline));
@@ -144,7 +145,7 @@ export class ChangesView {
   }
 
   #values(run) {
-    if (run.cause.kind === "start" && ![...run.changed.values()].some(({ diff }) => diff)) return null;
+    if (!run.changed.size && run.ran.size && isBlank(run)) return null;
     const final = this.model.pipeline?.finalVars ?? new Set();
     // First what was asked for, and of that what is told in one pair.
     const weight = ([name, { diff }]) => (diff ? 0 : 4) + (final.has(name) ? 0 : 2) + (diff?.changes?.length === 1 ? 0 : 1);

@@ -70,7 +70,7 @@ export class Connection {
       if (kind === "hello") this.#greeted(data);
       if (kind !== "beat") this.#take({ kind, data });
     };
-    for (const kind of ["hello", "history", "message", "beat"]) {
+    for (const kind of ["hello", "history", "message", "settings", "beat"]) {
       source.addEventListener(kind, take(kind));
     }
     source.addEventListener("error", () => {

@@ -41,6 +41,7 @@ const connection = new Connection((batch) => {
   for (const revision of touched.revisions) learnEdits(revision);
   if (touched.certain) clearTimeout(waiting.get("status"));
   else if (touched.unsure) soon("status", askStatus, UNSURE_MS);
+  if (touched.settings) soon("settings", askStatus, UNSURE_MS);
   // The daemon's time belongs to the next save first.
   if (touched.composed) soon("graph", learnGraph, needsGraph() ? 0 : LATER_MS);
   else if (touched.started && needsGraph()) soon("graph", learnGraph, LATER_MS);

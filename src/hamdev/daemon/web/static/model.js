@@ -58,15 +58,16 @@ export class Model {
   /**
    * Take in what the daemon said.
    * @returns {{nodes: Set<string>, all: boolean, unsure: boolean, certain: boolean,
-   *   revisions: number[], started: boolean, composed: boolean}} which nodes of the shown pipeline
+   *   revisions: number[], started: boolean, composed: boolean, settings: boolean}} which nodes of the shown pipeline
    *   are to be drawn again; whether all are; whether the whole status should be asked for, or need
    *   not be after all; of which revisions lines changed; whether a run began, before which the graph
-   *   was composed, or one ended.
+   *   was composed, or one ended; whether the settings were read, which may have mistakes.
    */
   take(batch) {
-    const touched = { nodes: new Set(), all: false, unsure: false, certain: false, revisions: [], started: false, composed: false };
+    const touched = { nodes: new Set(), all: false, unsure: false, certain: false, revisions: [], started: false, composed: false, settings: false };
     for (const { kind, data } of batch) {
       if (kind === "hello") this.#greet(data);
+      else if (kind === "settings") touched.settings = true;
       else if (kind === "history") this.runs.takeHistory(data, this.hello.started);
       else this.#event(data, touched);
     }
@@ -123,6 +124,8 @@ export class Model {
       touched.revisions.push(event.revision);
       touched.unsure = true;
     }
+    // Until another worker is there, values are not, which no event of a pipeline tells.
+    if (event.type === "worker.lost") touched.unsure = true;
     if (event.type === "warning") this.#warn(event);
     const pipeline = this.pipelines.get(event.pipeline);
     if (!pipeline) {

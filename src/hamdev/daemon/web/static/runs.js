@@ -3,8 +3,12 @@
 import { shortValue } from "./words.js";
 
 const MAX_RUNS = 100;
+const BLANK = new Set(["start", "worker", "clean"]);
 // Because of these a node runs only since another one does.
 const FOLLOWING = new Set(["input", "upstream", "unchanged"]);
+
+/** Whether a run began without values, so that one need not have changed if no difference is known. */
+export const isBlank = (run) => BLANK.has(run.cause.kind);
 
 /** The runs of all pipelines, the newest first. */
 export class Runs {
@@ -72,7 +76,7 @@ export class Runs {
     switch (event.type) {
       case "node.finished":
         if (event.action === "ran") run.ran.set(event.node, event.ms);
-        if (event.changed) run.changed.set(event.node, { diff: event.diff ?? null, value: shortValue(event.summary) });
+        if (event.changed && (event.diff || !isBlank(run))) run.changed.set(event.node, { diff: event.diff ?? null, value: shortValue(event.summary) });
         break;
       case "node.failed":
         run.failed.set(event.node, event.problem);
