@@ -87,7 +87,12 @@ def test_the_graph_is_there_while_the_first_run_goes_on(own: Daemon, open_page: 
     expect(tab.node("slow")).to_have_class(re.compile("running"))
     own.save("second", SLOW + "\n\ndef another(slow: int) -> int:\n    return slow\n")
     expect(tab.node("another")).to_have_class(re.compile("queued"))
+    tab.page.keyboard.press("x")
+    expect(tab.page.locator("#state")).to_contain_text("2 nodes not up to date")
+    expect(tab.node("another")).to_have_attribute("aria-label", "another: no value yet")
+    expect(tab.page.get_by_role("tab", name="Problems", exact=True)).to_be_visible()
     own.write("pipelines/go", "")
+    tab.page.keyboard.press("r")
     expect(tab.node("another")).to_have_class(re.compile("fresh"))
 
 

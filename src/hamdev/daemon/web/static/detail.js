@@ -5,7 +5,7 @@ import { copyable, fill, glyph, h } from "./dom.js";
 import { diffText, withSides } from "./changes.js";
 import { sourceLines } from "./lists.js";
 import { ValueView } from "./value.js";
-import { duration, number, shortPath, STATES, timeOfDay, typeName } from "./words.js";
+import { duration, number, shortPath, standing, timeOfDay, typeName } from "./words.js";
 
 /** The panel of the node that was chosen. */
 export class DetailView {
@@ -87,7 +87,7 @@ export class DetailView {
     const isInput = described && described.kind !== "function";
     const state = node?.state ?? (isInput ? "input" : "lacking");
     const place = described?.file && copyable(`${described.file}:${described.line}`, `${shortPath(described.file, this.model.hello?.root)}:${described.line}`);
-    const words = isInput ? `${described.kind === "config" ? "config value" : "input"}, given from outside` : node || described ? STATES[state] : "There is no such node any more.";
+    const words = isInput ? `${described.kind === "config" ? "config value" : "input"}, given from outside` : node || described ? standing(state, node) : "There is no such node any more.";
     const dated = [duration(node?.ms), node?.revision && `revision ${node.revision}`, this.#when(node)].filter(Boolean).join(" · ");
     const isOld = node && node.state !== "fresh" && node.summary;
     fill(this.parts.head,

@@ -2,7 +2,7 @@
 
 import { fill, s } from "./dom.js";
 import { Viewport } from "./viewport.js";
-import { fileName, firstChange, shortValue, STATES } from "./words.js";
+import { fileName, firstChange, shortValue, standing } from "./words.js";
 
 const NAME_FONT = "600 12.5px system-ui, sans-serif";
 const VALUE_FONT = "11.5px system-ui, sans-serif";
@@ -163,7 +163,7 @@ export class GraphView {
       drawn.name === this.selected && "selected", element.classList.contains("match") && "match",
     ].filter(Boolean).join(" "));
     drawn.sign.setAttribute("href", `#glyph-${state}`);
-    const said = `${drawn.name}: ${STATES[state] ?? "given from outside"}${text ? `; ${text}` : ""}`;
+    const said = `${drawn.name}: ${standing(state, node) ?? "given from outside"}${text ? `; ${text}` : ""}`;
     element.setAttribute("aria-label", said);
     drawn.tip.textContent = said;
     this.#badge(drawn, place);

@@ -196,15 +196,18 @@ function showHead() {
   const isRunning = pipeline.state === "running" || pipeline.state === "starting";
   const run = model.runs.newest(pipeline.name);
   const done = run && !run.outcome && run.planned ? ` ${run.ran.size} of ${run.planned}` : "";
-  const words = isRunning ? (pipeline.state === "starting" ? "starting" : `running${done}`) : count ? plural(count, "problem") : "up to date";
-  const sign = isRunning ? "running" : count ? "failed" : "fresh";
+  // Such as after a run that was cancelled.
+  const behind = [...pipeline.nodes.values()].filter(({ state }) => state !== "fresh").length;
+  const rest = behind ? `${plural(behind, "node")} not up to date` : "up to date";
+  const words = isRunning ? (pipeline.state === "starting" ? "starting" : `running${done}`) : count ? plural(count, "problem") : rest;
+  const sign = isRunning ? "running" : count ? "failed" : behind ? "stale" : "fresh";
   const revision = `revision ${pipeline.revision}`;
   const text = `${sign}|${words}|${revision}`;
   if (byId("state").dataset.shown !== text) {
     byId("state").dataset.shown = text;
     byId("state").className = `state ${sign}`;
     fill(byId("state"), glyph(sign), h("b", {}, words), h("span", { class: "quiet" }, ` ${revision}`));
-    document.title = `${{ running: "…", failed: "✗", fresh: "✓" }[sign]} ${hello?.project ?? ""} · hamdev`;
+    document.title = `${{ running: "…", failed: "✗", stale: "○", fresh: "✓" }[sign]} ${hello?.project ?? ""} · hamdev`;
   }
   byId("cancel").hidden = pipeline.state !== "running";
 }
@@ -237,7 +240,7 @@ function markPainted() {
 }
 
 function showTab(id, title, count) {
-  fill(byId(`tab-${id}`), title, count && " ", count ? h("span", { class: "count" }, count) : null);
+  fill(byId(`tab-${id}`), title, count ? " " : null, count ? h("span", { class: "count" }, count) : null);
 }
 
 // -- what people do ----------------------------------------------------------------------------

@@ -64,3 +64,6 @@ export const STATES = {
   blocked: "something it needs failed or is missing",
   lacking: "not computed, since an input is missing",
 };
+
+/** How a node stands, in words; undefined for what is given from outside. */
+export const standing = (state, node) => (state === "stale" && node && !node.summary ? "no value yet" : STATES[state]);
