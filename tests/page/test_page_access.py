@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from real_daemon import LIMIT_S, Daemon, running
 from requesting import PageOf
 
-from other_user import as_other_user, needs_root
+from other_user import as_other_user, needs_root, other_users_process
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -168,6 +170,32 @@ def test_who_only_connects_gets_no_place_that_the_page_needs(daemon: Daemon, pag
     assert daemon.ask("ping") == {}
 
 
+@pytest.mark.parametrize("target", ["/", "/proof?nonce=1"])
+def test_who_promises_a_body_gets_no_place_that_the_page_needs(page: PageOf, target: str) -> None:
+    silent: list[socket.socket] = []
+    try:
+        for method in ("GET", "POST") * 40:
+            silent.append(page.connected())
+            head = f"{method} {target} HTTP/1.1\r\nHost: {page.host}\r\n"
+            silent[-1].sendall(f"{head}Content-Length: 100000\r\n\r\n".encode())
+            # Only who sees the answer knows that the request was taken.
+            assert silent[-1].recv(8) == b"HTTP/1.1"
+        assert page.api("status").status == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_who_goes_away_in_the_middle_of_a_request_is_no_error(daemon: Daemon, page: PageOf) -> None:
+    with page.connected() as connection:
+        head = f"POST {page.path}api HTTP/1.1\r\nHost: {page.host}\r\nContent-Length: 100\r\n"
+        own = f"Cookie: hamdev={page.token}\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}{own}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+    assert page.api("status").status == 200
+    assert "ClientDisconnect" not in daemon.log_text()
+
+
 def test_who_asks_a_byte_at_a_time_is_dropped(page: PageOf) -> None:
     with page.connected() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: ")
@@ -199,6 +227,51 @@ def test_another_user_is_told_nothing(page: PageOf) -> None:
             return connection.recv(1000).decode()
 
     assert as_other_user(ask).startswith("HTTP/1.1 403")
+
+
+@needs_root
+def test_another_user_who_keeps_connecting_takes_no_place_of_the_owner(page: PageOf) -> None:
+    request = (
+        f"GET {page.path} HTTP/1.1\r\nHost: {page.host}\r\nCookie: hamdev={page.token}\r\n\r\n"
+    )
+
+    def connect(say: Callable[[Any], None]) -> None:
+        held = []
+        for _ in range(200):
+            held.append(socket.socket())
+            held[-1].connect(("127.0.0.1", page.port))
+        say(len(held))
+        held[0].recv(1)
+        signal.pause()
+
+    def asks(connection: socket.socket) -> bytes:
+        connection.sendall(request.encode())
+        received = b""
+        while not received.endswith(b"</html>\n"):
+            chunk = connection.recv(1 << 16)
+            assert chunk, "the connection was closed"
+            received += chunk
+        return received[:15]
+
+    with page.connected() as idle:
+        assert asks(idle) == b"HTTP/1.1 200 OK"
+        with other_users_process(connect) as connected:
+            assert connected == 200
+            # Whoever came before this one has been looked at.
+            assert page.api("status").status == 200
+            assert asks(idle) == b"HTTP/1.1 200 OK"
+
+
+@needs_root
+def test_another_user_may_still_be_the_one_who_has_the_token(page: PageOf) -> None:
+    def ask() -> str:
+        with socket.socket() as connection:
+            connection.connect(("127.0.0.1", page.port))
+            head = f"GET /?token={page.token} HTTP/1.1\r\nHost: {page.host}\r\n\r\n"
+            connection.sendall(head.encode())
+            return connection.recv(1000).decode()
+
+    assert as_other_user(ask).startswith("HTTP/1.1 303")
 
 
 def test_secrets_are_kept_for_the_owner_alone_and_for_the_next_daemon(project: Path) -> None:

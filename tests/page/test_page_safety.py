@@ -69,6 +69,8 @@ class Site:
                 self.end_headers()
                 self.wfile.write(content)
 
+            do_POST = do_GET
+
             def log_message(self, *_: Any) -> None:
                 pass
 
@@ -189,11 +191,16 @@ def test_servers_on_other_ports_never_get_the_cookie(victim: Tab, site: Site) ->
 
 def test_who_takes_the_port_of_a_dead_daemon_gets_no_secret(own: Daemon, open_page: Open) -> None:
     tab = open_page(own, may_lose_link=True)
+    expect(tab.node("one")).to_be_visible()
     port = int(tab.origin.rpartition(":")[2])
     own.end()
     with serving(port) as impostor:
         banner = tab.page.locator("#banner")
         expect(banner).to_contain_text("Another process answers here now.")
+        # Whatever is asked for meanwhile.
+        tab.show("one")
+        tab.page.keyboard.press("r")
+        expect(tab.page.locator("#toast")).to_have_text("The daemon does not answer.")
         assert impostor.asked
         assert {path.partition("?")[0] for path, _ in impostor.asked} == {"/proof"}
         assert not [headers for _, headers in impostor.asked if "Cookie" in headers]

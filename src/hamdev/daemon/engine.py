@@ -123,6 +123,7 @@ class Engine:
         self._tasks: TaskGroup | None = None
         self._moved = anyio.Event()
         self._looks = 0
+        self._settings_read = anyio.Event()
         self._stopped = anyio.Event()
         self._questions = Questions(self._workers.tell)
         self._graphs = Graphs(self.session, self._questions)
@@ -210,6 +211,10 @@ class Engine:
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             await self._moved.wait()
+
+    async def settings_read(self) -> None:
+        """Wait until the settings were read again, of whose mistakes no event tells."""
+        await self._settings_read.wait()
 
     def stop(self) -> None:
         """End the daemon."""
@@ -324,6 +329,8 @@ class Engine:
         others = {f: digest for f, digest in contents.items() if f != self._settings_file}
         if len(others) < len(contents):
             self._settings_changed()
+            self._settings_read.set()
+            self._settings_read = anyio.Event()
         if others:
             self.hand_in(ContentsSeen(others))
 

@@ -18,10 +18,19 @@ from starlette.responses import Response
 from hamdev.daemon.requests import Requests
 from hamdev.daemon.web.edits import Edits
 from hamdev.daemon.web.layouts import Layouts
-from hamdev.wire import INTERNAL_ERROR, INVALID_REQUEST, UNKNOWN_METHOD, RpcError, to_json
+from hamdev.wire import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    TIMED_OUT,
+    UNKNOWN_METHOD,
+    RpcError,
+    to_json,
+)
 
 MAX_BODY = 64 * 1024
 BODY_S = 10.0
+# A browser has few connections, and who waits for a value wants to know that it does not come.
+PATIENCE_S = 10.0
 MAX_TEXT = 256 * 1024
 MAX_PICTURE = 32 * 1024 * 1024
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -66,8 +75,10 @@ class Answers:
         except RpcError as error:
             body = {"code": error.code, "message": error.message[:2000], "data": error.data}
             return _json({"error": body})
-        except (HTTPException, ClientDisconnect):
+        except HTTPException:
             raise
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody
         except Exception as error:
             self._log.error("a request of the page failed", error=repr(error))
             text = f"internal error: {error!r}"
@@ -81,7 +92,7 @@ class Answers:
             if key in request.query_params
         }
         try:
-            result = await self._requests.answer("result", {**names, "format": "png"})
+            result = await self._value(names, "png")
             content, _ = await anyio.to_thread.run_sync(_content, result, MAX_PICTURE + 1)
         except RpcError as error:
             raise HTTPException(404, error.message[:2000]) from None
@@ -117,9 +128,18 @@ class Answers:
             found["why"] = {"node": node, "action": None, "because": [], "text": error.message}
         return found
 
+    async def _value(self, params: dict[str, Any], form: str) -> Any:
+        with anyio.move_on_after(PATIENCE_S):
+            return await self._requests.answer("result", {**params, "format": form})
+        raise RpcError(
+            TIMED_OUT,
+            f"There is no answer of the worker within {PATIENCE_S:g} s. Code of yours, such as a "
+            "__repr__, may keep it from that; 'Clean' starts a new one.",
+        )
+
     async def _text(self, params: dict[str, Any]) -> dict[str, Any]:
         """A node's value as text, or the beginning of it."""
-        result = await self._requests.answer("result", {**params, "format": "text"})
+        result = await self._value(params, "text")
         try:
             content, size = await anyio.to_thread.run_sync(_content, result, MAX_TEXT)
         except OSError as error:

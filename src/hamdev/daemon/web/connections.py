@@ -74,19 +74,22 @@ class Connections:
         self._make = partial(_Protocol, config, self._state, {})
         _log_into(log)
 
-    @property
-    def count(self) -> int:
-        """How many are open."""
-        return len(self._state.connections)
+    def count(self, strangers: bool) -> int:
+        """How many are open: of all, or of strangers alone."""
+        return len(self._open(strangers))
 
-    def protocol(self) -> asyncio.Protocol:
+    def protocol(self, is_stranger: bool) -> asyncio.Protocol:
         """For one more connection."""
-        return self._make()
+        return self._make(is_stranger)
 
-    def drop_idle(self) -> None:
-        """Make room: connections that have asked for nothing go."""
-        for protocol in [*self._state.connections]:
-            cast("_Protocol", protocol).drop_if_idle()
+    def drop_idle(self, strangers: bool) -> None:
+        """Make room: connections that have asked for nothing go, of all or of strangers alone."""
+        for protocol in self._open(strangers):
+            protocol.drop_if_idle()
+
+    def _open(self, strangers: bool) -> list[_Protocol]:
+        known = [cast("_Protocol", protocol) for protocol in self._state.connections]
+        return [protocol for protocol in known if protocol.is_stranger or not strangers]
 
     async def close(self) -> None:
         """Cancel what is being answered, and drop all connections."""
@@ -103,8 +106,11 @@ class Connections:
 class _Protocol(H11Protocol):
     """One connection, which is dropped if it does not ask, or does not read."""
 
-    def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any]) -> None:
+    def __init__(
+        self, config: Config, state: ServerState, app_state: dict[str, Any], is_stranger: bool
+    ) -> None:
         super().__init__(config, state, app_state)
+        self.is_stranger = is_stranger
         self._asking: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
 
@@ -128,6 +134,12 @@ class _Protocol(H11Protocol):
         self._stop_waiting()
         self._be_unstuck()
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            # It was answered without the rest of its body, for which nobody is going to wait.
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

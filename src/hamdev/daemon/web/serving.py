@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from hamdev.daemon.requests import Requests
 from hamdev.daemon.web.access import Guard
 from hamdev.daemon.web.edits import Edits
 from hamdev.daemon.web.listening import PortInUseError, bound
+from hamdev.daemon.web.strangers import is_stranger
 from hamdev.paths import page_file
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 # A browser has six for a host. Each costs a descriptor, of which some are reserved for such things.
 MAX_CONNECTIONS = 48
+# Of these, so many are for other users of the computer together.
+MAX_STRANGERS = 8
 _PAUSE_S = 0.1
 
 
@@ -105,19 +109,26 @@ async def _serve(
                 log.debug("cannot take a connection to the page", error=str(error))
                 await anyio.sleep(_PAUSE_S)
                 continue
-            if connections.count >= MAX_CONNECTIONS:
-                connections.drop_idle()
-                await checkpoint()
-            if connections.count >= MAX_CONNECTIONS:
+            strange = is_stranger(peer)
+            if await _has_room(connections, strange):
+                peer.setblocking(False)
+                await _handed_over(peer, connections, strange)
+            else:
                 peer.close()
-                continue
-            peer.setblocking(False)
-            await _handed_over(peer, connections)
 
 
-async def _handed_over(peer: socket.socket, connections: Connections) -> None:
+async def _has_room(connections: Connections, strange: bool) -> bool:
+    limit = MAX_STRANGERS if strange else MAX_CONNECTIONS
+    if connections.count(strange) >= limit:
+        connections.drop_idle(strange)
+        await checkpoint()
+    return connections.count(strange) < limit
+
+
+async def _handed_over(peer: socket.socket, connections: Connections, strange: bool) -> None:
+    protocol = partial(connections.protocol, strange)
     try:
-        await asyncio.get_running_loop().connect_accepted_socket(connections.protocol, peer)
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, peer)
     except OSError:
         peer.close()  # gone before it was greeted
 

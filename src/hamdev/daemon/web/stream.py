@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import anyio
@@ -61,6 +60,7 @@ class EventStream:
             with hub.subscription(types=frozenset({"run.finished"})) as ends:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+                    tasks.start_soon(_tell_of_settings, self._engine, send)
                     await _send_events(subscription, ends, send)
 
     def _facts(self, is_fresh: bool) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class EventStream:
             "version": __version__,
             "project": engine.project.name,
             "root": str(engine.project),
-            "pid": os.getpid(),
+            "started": engine.hub.first_seq,
             "python": engine.python,
             "hamilton": engine.hamilton,
             "proof_key": self._proof_key,
@@ -91,6 +91,12 @@ async def _send_events(subscription: Subscription, ends: Subscription, send: Sen
             await ends.next()
         lines = await subscription.next()
         await _send(send, b"".join(_message(*_params(line)) for line in lines.splitlines()))
+
+
+async def _tell_of_settings(engine: Engine, send: Send) -> None:
+    while True:
+        await engine.settings_read()
+        await _send(send, _message(b"{}", event="settings"))
 
 
 async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -1,7 +1,8 @@
 // What each save did: the lines that changed, and the values that are others because of that.
 
 import { copyable, fill, glyph, h } from "./dom.js";
-import { ago, duration, fileName, number, plural, shortDiff, shortPath, timeOfDay } from "./words.js";
+import { isBlank } from "./runs.js";
+import { duration, fileName, number, plural, shortDiff, shortPath, timeOfDay } from "./words.js";
 
 const SHOWN = 40;
 const FEW = 20;
@@ -45,7 +46,7 @@ export class ChangesView {
       this.newest = state;
       fill(this.latest, newest ? this.#card(newest) : this.#nothing());
     }
-    fill(this.warnings, ...model.warnings.slice(-3).map((warning) => h("p", { class: "warning" }, warning.message)));
+    fill(this.warnings, ...model.warnings.slice(-3).map((warning) => h("p", { class: "warning" }, h("span", { class: "quiet" }, `${timeOfDay(warning.time)} `), warning.message)));
     this.title.hidden = !older.length;
     for (const run of older) this.#row(run);
     for (const [key, { item }] of this.cards) {
@@ -59,7 +60,9 @@ export class ChangesView {
   }
 
   #nothing() {
-    return h("p", { class: "empty" }, this.model.pipeline?.state === "starting" ? "The first run is about to begin." : "No run has been seen yet. Save a module, and this shows what that did.");
+    const { pipeline } = this.model;
+    const was = pipeline?.run ? "What the last run did is not remembered." : "No run has been seen yet.";
+    return h("p", { class: "empty" }, pipeline?.state === "starting" ? "The first run is about to begin." : `${was} Save a module, and this shows what that did.`);
   }
 
   #row(run) {
@@ -71,7 +74,7 @@ export class ChangesView {
       ? h("span", { class: "bad" }, run.problems.length ? run.problems[0].message.split("\n", 1)[0] : `${[...run.failed.keys()].slice(0, 2).join(", ")} raised`)
       : changed.length
         ? h("span", {}, h("b", {}, changed.at(-1)[0]), " ", shortDiff(changed.at(-1)[1].diff))
-        : h("span", { class: "quiet" }, run.cause.kind === "start" ? "first run" : "no value changed");
+        : h("span", { class: "quiet" }, run.cause.kind === "start" ? "first run" : isBlank(run) ? `${plural(run.ran.size, "node")} ran` : "no value changed");
     const summary = h("summary", {}, glyph(sign),
       h("span", { class: "row-head" }, h("span", {}, this.#cause(run)), h("span", { class: "quiet" }, word || timeOfDay(run.time))),
       h("span", { class: "row-text" }, headline));
@@ -98,7 +101,7 @@ export class ChangesView {
     const [sign, word] = run.outcome ? OUTCOMES[run.outcome] : ["running", "running"];
     const facts = [`revision ${run.revision}`, timeOfDay(run.time), duration(run.ms), word].filter(Boolean).join(" · ");
     return h("article", { class: `card ${run.outcome ?? "running"}` },
-      h("header", {}, glyph(sign), h("h2", {}, this.#cause(run)), h("p", { class: "quiet", title: ago(run.time) }, facts)),
+      h("header", {}, glyph(sign), h("h2", {}, this.#cause(run)), h("p", { class: "quiet" }, facts)),
       this.#body(run));
   }
 
@@ -129,7 +132,8 @@ export class ChangesView {
       hunk.more ? h("div", { class: "quiet" }, `… ${plural(hunk.more, "more line")}`) : null,
     ]);
     if (edit.more) rows.push(h("div", { class: "quiet" }, `… ${plural(edit.more, "more place")}`));
-    const nodes = [...run.roots].filter(([, reasons]) => reasons.some(({ file }) => file === edit.file)).slice(0, 5).map(([name]) => name);
+    const { runs, pipeline } = this.model;
+    const nodes = [...run.roots.keys()].filter((name) => runs.originOf(run, name, pipeline?.graph)?.file === edit.file).slice(0, 5);
     const shown = `${shortPath(edit.file, this.model.hello?.root)}${line ? `:${line}` : ""}`;
     return h("figure", { class: "edit" },
       h("figcaption", {}, copyable(place, shown), ...nodes.flatMap((name) => [" ", this.#link(name)])),
@@ -141,7 +145,7 @@ export class ChangesView {
   }
 
   #values(run) {
-    if (run.cause.kind === "start" && ![...run.changed.values()].some(({ diff }) => diff)) return null;
+    if (!run.changed.size && run.ran.size && isBlank(run)) return null;
     const final = this.model.pipeline?.finalVars ?? new Set();
     // First what was asked for, and of that what is told in one pair.
     const weight = ([name, { diff }]) => (diff ? 0 : 4) + (final.has(name) ? 0 : 2) + (diff?.changes?.length === 1 ? 0 : 1);
@@ -214,5 +218,5 @@ export function diffText(diff) {
 
 function codeLine(kind, sign, text, number) {
   return h("div", { class: `line ${kind}` },
-    h("span", { class: "sign", "aria-label": kind }, sign), h("span", { class: "at" }, number ?? ""), h("code", {}, text || " "));
+    h("span", { class: "sign", role: "img", "aria-label": kind }, sign), h("span", { class: "at" }, number ?? ""), h("code", {}, text || " "));
 }

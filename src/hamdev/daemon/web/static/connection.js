@@ -18,12 +18,22 @@ export class RequestError extends Error {
   }
 }
 
-/** Ask the daemon; rejects with `RequestError`, or if nobody answers. */
-export async function ask(method, params = {}) {
+// Whether it is known that the daemon is who answers here.
+let isLive = false;
+
+/** Rejects while it is not known who answers, for nobody else may be sent the cookie. */
+export async function linked() {
+  if (!isLive) throw new Error("There is no link to the daemon.");
+}
+
+/** Ask the daemon, unless `signal` ends that; rejects with `RequestError`, or if nobody answers. */
+export async function ask(method, params = {}, signal = null) {
+  await linked();
   const response = await fetch("api", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ method, params }),
+    signal,
   });
   if (!response.ok) throw new Error(await response.text());
   const answer = await response.json();
@@ -60,7 +70,7 @@ export class Connection {
       if (kind === "hello") this.#greeted(data);
       if (kind !== "beat") this.#take({ kind, data });
     };
-    for (const kind of ["hello", "history", "message", "beat"]) {
+    for (const kind of ["hello", "history", "message", "settings", "beat"]) {
       source.addEventListener(kind, take(kind));
     }
     source.addEventListener("error", () => {
@@ -72,6 +82,7 @@ export class Connection {
   #greeted(hello) {
     this.proofKey = hello.proof_key;
     this.beat = hello.beat_s;
+    isLive = true;
     this.onLink({ state: "live" });
   }
 
@@ -83,6 +94,7 @@ export class Connection {
   }
 
   #close() {
+    isLive = false;
     clearTimeout(this.silence);
     this.source?.close();
     this.source = null;

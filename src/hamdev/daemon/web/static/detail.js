@@ -5,7 +5,7 @@ import { copyable, fill, glyph, h } from "./dom.js";
 import { diffText, withSides } from "./changes.js";
 import { sourceLines } from "./lists.js";
 import { ValueView } from "./value.js";
-import { ago, duration, number, shortPath, STATES, timeOfDay, typeName } from "./words.js";
+import { duration, number, shortPath, standing, timeOfDay, typeName } from "./words.js";
 
 /** The panel of the node that was chosen. */
 export class DetailView {
@@ -21,6 +21,7 @@ export class DetailView {
   /** Show a node. */
   open(name) {
     if (this.name === name && this.pipeline === this.model.chosen) return;
+    this.#stop();
     this.name = name;
     this.pipeline = this.model.chosen;
     this.loaded = this.sourced = "";
@@ -36,9 +37,23 @@ export class DetailView {
   }
 
   close() {
+    this.#stop();
     this.name = null;
     this.element.hidden = true;
     fill(this.element);
+  }
+
+  /** Ask again for all that is shown. */
+  reload() {
+    this.loaded = this.sourced = "";
+    this.update();
+  }
+
+  /** What was asked for and has not come keeps a connection, of which there are few. */
+  #stop() {
+    this.value?.stop();
+    this.loading?.abort();
+    this.sourcing?.abort();
   }
 
   /** Show how the node stands now. */
@@ -69,21 +84,22 @@ export class DetailView {
 
   #head(node, described) {
     const { open, close, rerun, widen } = this.actions;
-    const state = node?.state ?? "input";
+    const isInput = described && described.kind !== "function";
+    const state = node?.state ?? (isInput ? "input" : "lacking");
     const place = described?.file && copyable(`${described.file}:${described.line}`, `${shortPath(described.file, this.model.hello?.root)}:${described.line}`);
-    const kind = described?.kind && described.kind !== "function" ? `${described.kind}, given from outside` : "";
+    const words = isInput ? `${described.kind === "config" ? "config value" : "input"}, given from outside` : node || described ? standing(state, node) : "There is no such node any more.";
     const dated = [duration(node?.ms), node?.revision && `revision ${node.revision}`, this.#when(node)].filter(Boolean).join(" · ");
     const isOld = node && node.state !== "fresh" && node.summary;
     fill(this.parts.head,
       h("div", { class: "detail-bar" },
         h("button", { type: "button", class: "link back", onclick: close }, "← What changed"),
         h("span", { class: "grow" }),
-        described?.kind !== "input" && h("button", { type: "button", onclick: () => rerun([this.name]), title: "Run this node again" }, "Rerun node"),
+        node && h("button", { type: "button", onclick: () => rerun([this.name]), title: "Run this node again" }, "Rerun node"),
         h("button", { type: "button", class: "icon widen", onclick: widen, "aria-label": "Wider or narrower", title: "Wider or narrower (w)" }, "⇔"),
         h("button", { type: "button", class: "icon", onclick: close, "aria-label": "Close", title: "Close (Esc)" }, "✕")),
       h("h2", { class: "detail-name" }, this.name),
-      h("p", { class: `stand ${state}` }, glyph(state), h("span", {}, kind || STATES[state] || state), dated && h("span", { class: "quiet" }, dated)),
-      isOld && h("p", { class: "old" }, `The value below is of revision ${node.revision}, ${this.#age(node)}; it is not current.`),
+      h("p", { class: `stand ${state}` }, glyph(state), h("span", {}, words), dated && h("span", { class: "quiet" }, dated)),
+      isOld && h("p", { class: "old" }, `The value below is ${this.#age(node)}; it is not current.`),
       h("p", { class: "quiet" }, [typeName(node?.summary?.type) || described?.type, node?.summary?.shape?.map(number).join(" × ")].filter(Boolean).join(" "), place && " · ", place),
       described?.doc && h("p", { class: "doc" }, described.doc));
   }
@@ -93,8 +109,8 @@ export class DetailView {
   }
 
   #age(node) {
-    const time = this.model.timeOf(node);
-    return time ? ago(time) : `while the files are at revision ${this.model.revision}`;
+    const time = this.#when(node);
+    return `of revision ${node.revision}${time ? `, from ${time}` : ""}`;
   }
 
   #problem(node) {
@@ -144,8 +160,14 @@ export class DetailView {
   async #load(node) {
     const { name, pipeline, loaded } = this;
     this.#value(node);
+    this.loading?.abort();
+    if (!node) {
+      fill(this.parts.why);
+      return;
+    }
+    this.loading = new AbortController();
     try {
-      const found = await ask("node", { node: name, pipeline });
+      const found = await ask("node", { node: name, pipeline }, this.loading.signal);
       if (this.name !== name || this.loaded !== loaded) return;
       const known = this.model.pipeline?.nodes.get(name);
       if (found.status && known && found.seq >= this.model.seq && found.status.run === known.run) {
@@ -154,17 +176,18 @@ export class DetailView {
         this.#head(known, this.#described());
         this.#change(known);
         this.#problem(known);
-        if (!node?.summary) this.#value(known);
+        if (!node.summary) this.#value(known);
       }
-      this.#why(found.why);
+      this.#why(found.why, known ?? node);
     } catch (error) {
-      if (this.name === name) fill(this.parts.why, error instanceof RequestError ? h("p", { class: "quiet" }, error.message) : null);
+      if (this.name === name && this.loaded === loaded) fill(this.parts.why, error instanceof RequestError ? h("p", { class: "quiet" }, error.message) : null);
     }
   }
 
-  #why(why) {
+  #why(why, node) {
     if (!why) return;
-    const verb = { run: "Why it ran", reuse: "Why it was reused" }[why.action] ?? "Why";
+    const hasRun = node.state === "fresh" || node.state === "failed";
+    const verb = { run: hasRun ? "Why it ran" : "Why it has to run", reuse: "Why it was reused" }[why.action] ?? "Why";
     const root = this.model.hello?.root;
     const reasons = why.because.map((because) => {
       const at = because.file && `${because.file}${because.line ? `:${because.line}` : ""}`;
@@ -176,18 +199,20 @@ export class DetailView {
   }
 
   async #source(described) {
-    const { name, pipeline } = this;
+    const { name, pipeline, sourced } = this;
+    this.sourcing?.abort();
     if (!described?.file) {
       fill(this.parts.source);
       return;
     }
+    this.sourcing = new AbortController();
     try {
-      const source = await ask("source", { node: name, pipeline });
-      if (this.name !== name) return;
+      const source = await ask("source", { node: name, pipeline }, this.sourcing.signal);
+      if (this.name !== name || this.sourced !== sourced) return;
       fill(this.parts.source, h("h3", {}, "Source", source.revision ? h("span", { class: "quiet" }, ` of revision ${source.revision}`) : null),
         sourceLines(source), source.cut && h("p", { class: "quiet" }, "It is longer than this."));
     } catch (error) {
-      if (this.name === name) fill(this.parts.source, h("p", { class: "quiet" }, error.message));
+      if (this.name === name && this.sourced === sourced) fill(this.parts.source, h("p", { class: "quiet" }, error.message));
     }
   }
 

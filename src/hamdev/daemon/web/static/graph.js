@@ -2,7 +2,7 @@
 
 import { fill, s } from "./dom.js";
 import { Viewport } from "./viewport.js";
-import { fileName, firstChange, shortValue, STATES } from "./words.js";
+import { fileName, firstChange, shortValue, standing } from "./words.js";
 
 const NAME_FONT = "600 12.5px system-ui, sans-serif";
 const VALUE_FONT = "11.5px system-ui, sans-serif";
@@ -36,6 +36,7 @@ export class GraphView {
   draw(layout, graph) {
     const hadFocus = this.svg.contains(document.activeElement);
     this.layout = layout;
+    this.graph = graph;
     this.drawn.clear();
     this.upstream = new Map();
     this.downstream = new Map();
@@ -82,7 +83,7 @@ export class GraphView {
   update(names, nodes, run, runs) {
     for (const name of names) {
       const drawn = this.drawn.get(name);
-      if (drawn) this.#show(drawn, nodes.get(name), run, run && runs.originOf(run, name));
+      if (drawn) this.#show(drawn, nodes.get(name), run, run && runs.originOf(run, name, this.graph));
     }
   }
 
@@ -145,7 +146,7 @@ export class GraphView {
   }
 
   #show(drawn, node, run, origin) {
-    const state = node?.state ?? (drawn.kind === "function" ? "queued" : "input");
+    const state = node?.state ?? (drawn.kind === "function" ? "lacking" : "input");
     const isNew = run && run.cause.kind !== "start";
     const isChanged = Boolean(isNew && run.changed.has(drawn.name) && state === "fresh");
     const isRoot = Boolean(isNew && run.roots.has(drawn.name));
@@ -162,7 +163,7 @@ export class GraphView {
       drawn.name === this.selected && "selected", element.classList.contains("match") && "match",
     ].filter(Boolean).join(" "));
     drawn.sign.setAttribute("href", `#glyph-${state}`);
-    const said = `${drawn.name}: ${STATES[state] ?? "given from outside"}${text ? `; ${text}` : ""}`;
+    const said = `${drawn.name}: ${standing(state, node) ?? "given from outside"}${text ? `; ${text}` : ""}`;
     element.setAttribute("aria-label", said);
     drawn.tip.textContent = said;
     this.#badge(drawn, place);

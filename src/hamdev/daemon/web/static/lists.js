@@ -1,7 +1,7 @@
 // The problems, and all nodes one below the other.
 
 import { copyable, fill, glyph, h } from "./dom.js";
-import { firstChange, shortPath, shortValue, STATES, duration } from "./words.js";
+import { firstChange, shortPath, shortValue, standing, duration } from "./words.js";
 
 /** Everything that is wrong, with its place in the user's own code. */
 export class ProblemsView {
@@ -108,7 +108,7 @@ export class NodesView {
     if (row.shown === shown) return;
     row.shown = shown;
     row.button.className = `${node.state}${isChanged ? " changed" : ""}`;
-    row.button.setAttribute("aria-label", `${name}: ${STATES[node.state]}${value ? `; ${value}` : ""}`);
+    row.button.setAttribute("aria-label", `${name}: ${standing(node.state, node)}${value ? `; ${value}` : ""}`);
     fill(row.sign, glyph(node.state));
     row.value.textContent = value;
     row.ms.textContent = node.action === "ran" ? duration(node.ms) : "";

@@ -12,6 +12,7 @@ import { plural, STATES, timeOfDay } from "./words.js";
 
 const UNSURE_MS = 120;
 const LATER_MS = 250;
+const INTERNAL_ERROR = -32603;
 const TABS = ["changes", "problems", "nodes", "dag"];
 const KEYS = [
   ["/", "find a node"], ["g", "to the graph"], ["← ↑ → ↓", "along the edges, and beside"], ["Enter", "show a node"],
@@ -27,8 +28,10 @@ const nodes = new NodesView(byId("nodes"), model, (name) => open(name));
 const detail = new DetailView(byId("detail"), model, {
   open: (name) => open(name), close: () => close(), rerun: (names) => rerun({ nodes: names }), widen: () => byId("main").classList.toggle("wide"),
 });
-const search = new Search(() => model.pipeline?.nodes ?? new Map(), (name) => open(name), (names) => graph.filter(names));
+const search = new Search(() => model.everyNode(), (name) => open(name), (names) => graph.filter(names));
 let before = null;
+let shown = null;
+let asked = 0;
 let link = { state: "connecting" };
 
 // -- what the daemon says ----------------------------------------------------------------------
@@ -38,8 +41,10 @@ const connection = new Connection((batch) => {
   for (const revision of touched.revisions) learnEdits(revision);
   if (touched.certain) clearTimeout(waiting.get("status"));
   else if (touched.unsure) soon("status", askStatus, UNSURE_MS);
+  if (touched.settings) soon("settings", askStatus, UNSURE_MS);
   // The daemon's time belongs to the next save first.
   if (touched.composed) soon("graph", learnGraph, needsGraph() ? 0 : LATER_MS);
+  else if (touched.started && needsGraph()) soon("graph", learnGraph, LATER_MS);
   show(touched.all ? null : touched.nodes);
   markPainted();
 }, (changed) => {
@@ -47,6 +52,11 @@ const connection = new Connection((batch) => {
   // Only the first notice of a loss knows when that was.
   link = changed.state === "lost" && wasLost ? { ...link, text: changed.text || link.text } : changed;
   showLink();
+  if (wasLost && link.state === "live") {
+    // What was asked for meanwhile has got no answer.
+    detail.reload();
+    if (!model.pipeline?.layout) learnGraph();
+  }
 });
 
 const waiting = new Map();
@@ -71,10 +81,10 @@ async function askStatus() {
 }
 
 async function learnEdits(revision) {
-  const { pid } = model.hello;
+  const { started } = model.hello;
   const found = await quietly(ask("edits", { revision }));
   if (!found?.files) return;
-  model.runs.takeEdits(revision, found.files, pid);
+  model.runs.takeEdits(revision, found.files, started);
   changes.update();
   const run = model.runs.newest(model.chosen);
   if (graph.layout && run?.revision === revision) showGraph(run.roots.keys());
@@ -92,8 +102,10 @@ async function learnGraph() {
   if (!pipeline) return;
   clearTimeout(waiting.get("graph"));
   const of = { pipeline: pipeline.name };
+  const turn = (asked += 1);
   const found = await quietly(ask("graph", of));
-  if (!found || model.pipeline !== pipeline) return;
+  if (!found || model.pipeline !== pipeline || turn < pipeline.graphTurn) return;
+  pipeline.graphTurn = turn;
   const structure = JSON.stringify([found.nodes.map((node) => node.name), found.edges]);
   pipeline.graph = found;
   if (pipeline.structure !== structure) {
@@ -102,10 +114,17 @@ async function learnGraph() {
     try {
       pipeline.layout = await ask("layout", of);
     } catch (error) {
+      if (pipeline.structure !== structure) return;
       pipeline.layout = null;
-      pipeline.layoutProblem = error.message;
+      // Only what was said of this very graph is the end of it.
+      if (error instanceof RequestError && error.code === INTERNAL_ERROR) pipeline.layoutProblem = error.message;
+      else pipeline.structure = null;
     }
-    if (model.pipeline === pipeline && pipeline.structure === structure) draw();
+    if (model.pipeline === pipeline && (pipeline.structure ?? structure) === structure) draw();
+  } else if (graph.layout) {
+    // Its functions may begin at other lines.
+    graph.graph = found;
+    showGraph(model.runs.newest(pipeline.name)?.roots.keys() ?? []);
   }
   detail.update();
 }
@@ -129,7 +148,8 @@ function draw() {
     graph.select(detail.name);
     if (detail.name === null) graph.viewport.fit();
   } else graph.clear();
-  const text = pipeline?.layoutProblem || (pipeline?.layout ? "" : "The DAG is shown as soon as the modules have been loaded.");
+  const waiting = pipeline ? "The DAG is shown as soon as the modules have been loaded." : "No pipeline is served.";
+  const text = pipeline?.layoutProblem || (pipeline?.layout ? "" : waiting);
   byId("dag-empty").textContent = pipeline?.layout && !pipeline.graph.nodes.length ? "This pipeline has no nodes." : text;
 }
 
@@ -143,6 +163,11 @@ function showGraph(names) {
 function show(names) {
   const { pipeline } = model;
   showHead();
+  if (pipeline !== shown || names === null && !pipeline) {
+    shown = pipeline;
+    shut();
+    draw();
+  }
   changes.update();
   if (!pipeline) return;
   const run = model.runs.newest(pipeline.name);
@@ -171,15 +196,18 @@ function showHead() {
   const isRunning = pipeline.state === "running" || pipeline.state === "starting";
   const run = model.runs.newest(pipeline.name);
   const done = run && !run.outcome && run.planned ? ` ${run.ran.size} of ${run.planned}` : "";
-  const words = isRunning ? (pipeline.state === "starting" ? "starting" : `running${done}`) : count ? plural(count, "problem") : "up to date";
-  const sign = isRunning ? "running" : count ? "failed" : "fresh";
+  // Such as after a run that was cancelled.
+  const behind = [...pipeline.nodes.values()].filter(({ state }) => state !== "fresh").length;
+  const rest = behind ? `${plural(behind, "node")} not up to date` : "up to date";
+  const words = isRunning ? (pipeline.state === "starting" ? "starting" : `running${done}`) : count ? plural(count, "problem") : rest;
+  const sign = isRunning ? "running" : count ? "failed" : behind ? "stale" : "fresh";
   const revision = `revision ${pipeline.revision}`;
   const text = `${sign}|${words}|${revision}`;
   if (byId("state").dataset.shown !== text) {
     byId("state").dataset.shown = text;
     byId("state").className = `state ${sign}`;
     fill(byId("state"), glyph(sign), h("b", {}, words), h("span", { class: "quiet" }, ` ${revision}`));
-    document.title = `${{ running: "…", failed: "✗", fresh: "✓" }[sign]} ${hello?.project ?? ""} · hamdev`;
+    document.title = `${{ running: "…", failed: "✗", stale: "○", fresh: "✓" }[sign]} ${hello?.project ?? ""} · hamdev`;
   }
   byId("cancel").hidden = pipeline.state !== "running";
 }
@@ -212,7 +240,7 @@ function markPainted() {
 }
 
 function showTab(id, title, count) {
-  fill(byId(`tab-${id}`), title, count ? h("span", { class: "count" }, count) : null);
+  fill(byId(`tab-${id}`), title, count ? " " : null, count ? h("span", { class: "count" }, count) : null);
 }
 
 // -- what people do ----------------------------------------------------------------------------
@@ -226,12 +254,16 @@ function open(name) {
   if (!byId("graph").contains(document.activeElement)) byId("detail").focus({ preventScroll: true });
 }
 
-function close() {
-  const { name } = detail;
+function shut() {
   detail.close();
   byId("side").hidden = false;
   byId("main").classList.remove("with-detail", "wide");
   graph.select(null);
+}
+
+function close() {
+  const { name } = detail;
+  shut();
   if (name !== null && getComputedStyle(byId("dag")).display !== "none") graph.focus(name);
   else byId("side").focus({ preventScroll: true });
 }
@@ -275,8 +307,6 @@ listen("zoom-fit", "click", () => graph.viewport.fit());
 listen("help-open", "click", () => byId("help").showModal());
 listen("pipeline", "change", (event) => {
   model.chosen = event.target.value;
-  if (detail.name !== null) close();
-  draw();
   show(null);
   learnGraph();
 });
@@ -313,6 +343,8 @@ document.addEventListener("keydown", (event) => {
   const action = SHORTCUTS[event.key];
   if (!action) return;
   event.preventDefault();
+  // Of a key that is held down, once is meant.
+  if (event.repeat && "rcx".includes(event.key)) return;
   action();
 });
 

@@ -58,23 +58,32 @@ export class Model {
   /**
    * Take in what the daemon said.
    * @returns {{nodes: Set<string>, all: boolean, unsure: boolean, certain: boolean,
-   *   revisions: number[], composed: boolean}} which nodes of the shown pipeline are to be drawn
-   *   again; whether all are; whether the whole status should be asked for, or need not be after
-   *   all; of which revisions lines changed; whether the graph may have.
+   *   revisions: number[], started: boolean, composed: boolean, settings: boolean}} which nodes of the shown pipeline
+   *   are to be drawn again; whether all are; whether the whole status should be asked for, or need
+   *   not be after all; of which revisions lines changed; whether a run began, before which the graph
+   *   was composed, or one ended; whether the settings were read, which may have mistakes.
    */
   take(batch) {
-    const touched = { nodes: new Set(), all: false, unsure: false, certain: false, revisions: [], composed: false };
+    const touched = { nodes: new Set(), all: false, unsure: false, certain: false, revisions: [], started: false, composed: false, settings: false };
     for (const { kind, data } of batch) {
       if (kind === "hello") this.#greet(data);
-      else if (kind === "history") this.runs.takeHistory(data, this.hello.pid);
+      else if (kind === "settings") touched.settings = true;
+      else if (kind === "history") this.runs.takeHistory(data, this.hello.started);
       else this.#event(data, touched);
     }
     return touched;
   }
 
+  /** How each node of the shown pipeline stands, also those that no run can compute. */
+  everyNode() {
+    const { graph, nodes } = this.pipeline ?? {};
+    const drawn = (graph?.nodes ?? []).map(({ name, kind }) => [name, { state: kind === "function" ? "lacking" : "input" }]);
+    return new Map([...drawn, ...(nodes ?? [])]);
+  }
+
   /** When a node's value came to be, in seconds since 1970; undefined if that is not known. */
   timeOf(node) {
-    return node?.at ?? this.runs.byKey.get(`${this.hello?.pid}:${node?.run}`)?.time;
+    return node?.at ?? this.runs.byKey.get(`${this.hello?.started}:${node?.run}`)?.time;
   }
 
   /** Take in a whole status; events that it knows of already will not count again. */
@@ -93,7 +102,7 @@ export class Model {
   }
 
   #greet(hello) {
-    if (hello.fresh && this.hello && this.hello.pid !== hello.pid) {
+    if (hello.fresh && this.hello && this.hello.started !== hello.started) {
       // Numbers begin anew with a new daemon.
       this.revision = this.statusSeq = 0;
       this.warnings = [];
@@ -103,7 +112,7 @@ export class Model {
 
   #event(event, touched) {
     this.seq = event.seq;
-    if (event.type !== "snapshot") this.runs.take(event, this.hello?.pid);
+    if (event.type !== "snapshot") this.runs.take(event, this.hello?.started);
     this.revision = Math.max(this.revision, event.revision);
     if (event.type === "snapshot") {
       this.takeStatus(event.snapshot);
@@ -115,6 +124,8 @@ export class Model {
       touched.revisions.push(event.revision);
       touched.unsure = true;
     }
+    // Until another worker is there, values are not, which no event of a pipeline tells.
+    if (event.type === "worker.lost") touched.unsure = true;
     if (event.type === "warning") this.#warn(event);
     const pipeline = this.pipelines.get(event.pipeline);
     if (!pipeline) {
@@ -125,7 +136,7 @@ export class Model {
     if (event.seq <= this.statusSeq) return;
     const isShown = pipeline.name === this.chosen;
     if (isShown && event.node) touched.nodes.add(event.node);
-    if (event.type === "run.started" && isShown) touched.all = true;
+    if (event.type === "run.started" && isShown) touched.all = touched.started = true;
     if (event.type === "run.finished") {
       const isLeftOver = this.#endRun(pipeline, event);
       touched.all ||= isShown && isLeftOver;

@@ -3,8 +3,12 @@
 import { shortValue } from "./words.js";
 
 const MAX_RUNS = 100;
+const BLANK = new Set(["start", "worker", "clean"]);
 // Because of these a node runs only since another one does.
 const FOLLOWING = new Set(["input", "upstream", "unchanged"]);
+
+/** Whether a run began without values, so that one need not have changed if no difference is known. */
+export const isBlank = (run) => BLANK.has(run.cause.kind);
 
 /** The runs of all pipelines, the newest first. */
 export class Runs {
@@ -15,32 +19,42 @@ export class Runs {
     this.version = 0;
   }
 
-  /** The events of runs before the page was opened. */
-  takeHistory({ events, edits }, pid) {
-    this.list = this.list.filter((run) => run.pid !== pid);
+  /** The events of runs before the page was opened; numbers of runs are those of this `daemon`. */
+  takeHistory({ events, edits }, daemon) {
+    this.list = this.list.filter((run) => run.daemon !== daemon);
     this.byKey = new Map(this.list.map((run) => [run.key, run]));
-    for (const [revision, files] of Object.entries(edits)) this.takeEdits(Number(revision), files, pid);
-    for (const event of events) this.take(event, pid);
+    for (const [revision, files] of Object.entries(edits)) this.takeEdits(Number(revision), files, daemon);
+    for (const event of events) this.take(event, daemon);
   }
 
   /** The lines that a revision changed. */
-  takeEdits(revision, files, pid) {
-    this.edits.set(`${pid}:${revision}`, files);
+  takeEdits(revision, files, daemon) {
+    this.edits.set(`${daemon}:${revision}`, files);
+    if (this.edits.size > MAX_RUNS) this.edits.delete(this.edits.keys().next().value);
     this.version += 1;
-    for (const run of this.list) if (run.pid === pid && run.revision === revision) run.version += 1;
+    for (const run of this.list) if (run.daemon === daemon && run.revision === revision) run.version += 1;
   }
 
   /** The lines that made a run necessary, file by file; null if nobody knows them. */
   editsOf(run) {
-    return this.edits.get(`${run.pid}:${run.revision}`) ?? null;
+    return this.edits.get(`${run.daemon}:${run.revision}`) ?? null;
   }
 
-  /** Where the code of a node was changed: `file` and the first `line`; null if it was not. */
-  originOf(run, node) {
+  /**
+   * Where the code of a node was changed: `file` and the first `line`; null if it was not.
+   * @param {object | null} graph of its pipeline, which knows where the next function begins.
+   */
+  originOf(run, node, graph) {
     const reason = run.roots.get(node)?.find(({ file }) => file);
     if (!reason || run.cause.kind !== "save") return null;
-    const lines = this.editsOf(run)?.find(({ file }) => file === reason.file)?.hunks.map(({ line }) => line) ?? [];
-    return { file: reason.file, line: lines.filter((line) => line >= (reason.line ?? 0))[0] ?? reason.line };
+    const { file, line: start = 0 } = reason;
+    const edit = this.editsOf(run)?.find((other) => other.file === file);
+    const end = Math.min(...(graph?.nodes ?? []).filter((other) => other.file === file && other.line > start).map(({ line }) => line));
+    const hunk = edit?.hunks.find(({ line, after, more }) => line < end && line + Math.max(after.length + more, 1) > start);
+    if (hunk) return { file, line: Math.max(hunk.line, start) };
+    // One that had no value, since it had failed, say, is run again whatever was saved.
+    if (reason.kind === "new" && edit && !edit.more) return null;
+    return { file, line: reason.line };
   }
 
   /** The newest run of a pipeline. */
@@ -48,11 +62,11 @@ export class Runs {
     return this.list.find((run) => run.pipeline === pipeline) ?? null;
   }
 
-  take(event, pid) {
+  take(event, daemon) {
     if (event.run === undefined) return;
-    const key = `${pid}:${event.run}`;
+    const key = `${daemon}:${event.run}`;
     if (event.type === "run.started") {
-      this.#start(key, event, pid);
+      this.#start(key, event, daemon);
       return;
     }
     const run = this.byKey.get(key);
@@ -62,7 +76,7 @@ export class Runs {
     switch (event.type) {
       case "node.finished":
         if (event.action === "ran") run.ran.set(event.node, event.ms);
-        if (event.changed) run.changed.set(event.node, { diff: event.diff ?? null, value: shortValue(event.summary) });
+        if (event.changed && (event.diff || !isBlank(run))) run.changed.set(event.node, { diff: event.diff ?? null, value: shortValue(event.summary) });
         break;
       case "node.failed":
         run.failed.set(event.node, event.problem);
@@ -88,7 +102,7 @@ export class Runs {
     }
   }
 
-  #start(key, event, pid) {
+  #start(key, event, daemon) {
     const plan = event.plan ?? [];
     const roots = new Map();
     for (const step of plan) {
@@ -97,7 +111,7 @@ export class Runs {
       if (own.length) roots.set(step.node, own);
     }
     const run = {
-      key, pid, run: event.run, pipeline: event.pipeline, revision: event.revision,
+      key, daemon, run: event.run, pipeline: event.pipeline, revision: event.revision,
       time: event.time, cause: event.cause, roots,
       planned: plan.filter((step) => step.action === "run").length,
       ran: new Map(), changed: new Map(), failed: new Map(), problems: [],

@@ -1,10 +1,11 @@
 // A node's value: as a table, page by page from the worker; as a picture; as text.
 
-import { ask, RequestError } from "./connection.js";
+import { ask, linked, RequestError } from "./connection.js";
 import { fill, h } from "./dom.js";
 import { number, size } from "./words.js";
 
 const PAGE = 100;
+const SLOW_MS = 500;
 const LISTS = /^(list|tuple|dict|set|frozenset|numpy\.ndarray|collections\.)/;
 
 /** The value of one node, of whichever revision there is. */
@@ -29,6 +30,13 @@ export class ValueView {
     return this.#load();
   }
 
+  /** Wait for no answer any more. */
+  stop() {
+    this.turn += 1;
+    this.asking?.abort();
+    clearTimeout(this.patience);
+  }
+
   #buttons(modes) {
     this.modes.hidden = modes.length < 2;
     fill(this.modes, ...modes.map((mode) => h("button", {
@@ -38,21 +46,36 @@ export class ValueView {
   }
 
   async #load() {
-    const turn = (this.turn += 1);
+    this.stop();
+    const { turn } = this;
+    this.asking = new AbortController();
+    this.patience = setTimeout(() => this.#wait(), SLOW_MS);
     const of = { node: this.node, pipeline: this.pipeline };
     try {
-      const shown = this.mode === "picture" ? this.#picture() : this.mode === "table" ? await this.#table(of) : await this.#text(of);
-      if (turn === this.turn) fill(this.body, ...shown);
+      const shown = this.mode === "picture" ? await this.#picture() : this.mode === "table" ? await this.#table(of) : await this.#text(of);
+      if (turn === this.turn) this.#show(...shown);
     } catch (error) {
       if (turn !== this.turn) return;
       if (this.mode === "table" && error instanceof RequestError && error.code === 3) {
         this.mode = "text";
         await this.#load();
-      } else fill(this.body, h("p", { class: "quiet" }, error instanceof RequestError ? error.message : "The daemon does not answer."));
+      } else this.#show(h("p", { class: "quiet" }, error instanceof RequestError ? error.message : "The daemon does not answer."));
     }
   }
 
-  #picture() {
+  #wait() {
+    this.body.setAttribute("aria-busy", "true");
+    if (!this.body.hasChildNodes()) fill(this.body, h("p", { class: "quiet" }, "The worker has not answered yet."));
+  }
+
+  #show(...shown) {
+    clearTimeout(this.patience);
+    this.body.removeAttribute("aria-busy");
+    fill(this.body, ...shown);
+  }
+
+  async #picture() {
+    await linked();
     const query = new URLSearchParams({ node: this.node, pipeline: this.pipeline, run: this.status.run ?? 0 });
     const image = h("img", { class: "picture", src: `picture?${query}`, alt: `The value of ${this.node} as a picture` });
     image.addEventListener("error", () => fill(this.body, h("p", { class: "quiet" }, "There is no picture of this value any more.")));
@@ -60,13 +83,14 @@ export class ValueView {
   }
 
   async #text(of) {
-    const value = await ask("text", of);
+    const value = await ask("text", of, this.asking.signal);
+    if (!value.text) return [h("p", { class: "quiet" }, "The text is empty."), this.#dated(value)];
     const cut = value.cut && h("p", { class: "quiet" }, `The first part of ${size(value.bytes)}.`);
     return [h("pre", { class: "code text", tabIndex: 0 }, value.text), cut, this.#dated(value)];
   }
 
   async #table(of) {
-    const rows = await ask("rows", { ...of, offset: this.offset, limit: PAGE });
+    const rows = await ask("rows", { ...of, offset: this.offset, limit: PAGE }, this.asking.signal);
     if (!rows.rows.length && this.offset && this.offset >= rows.total) {
       this.offset = Math.max(0, Math.floor((rows.total - 1) / PAGE) * PAGE);
       return this.#table(of);

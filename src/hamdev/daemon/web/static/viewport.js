@@ -2,7 +2,8 @@
 
 const MIN_SCALE = 0.04;
 const MAX_SCALE = 3;
-const MARGIN = 28;
+// Buttons are above the drawing, and signs are explained below it.
+const MARGIN = { left: 28, right: 28, top: 54, bottom: 40 };
 const FAR_SCALE = 0.42;
 
 /** What part of a drawing is seen. */
@@ -32,10 +33,10 @@ export class Viewport {
   fit() {
     const { clientWidth: width, clientHeight: height } = this.svg;
     if (!width || !height) return;
-    const room = Math.min((width - 2 * MARGIN) / this.bounds.width, (height - 2 * MARGIN) / this.bounds.height);
+    const room = Math.min((width - MARGIN.left - MARGIN.right) / this.bounds.width, (height - MARGIN.top - MARGIN.bottom) / this.bounds.height);
     this.scale = Math.min(1.15, Math.max(MIN_SCALE, room));
     this.x = (width - this.bounds.width * this.scale) / 2;
-    this.y = (height - this.bounds.height * this.scale) / 2;
+    this.y = (height + MARGIN.top - MARGIN.bottom - this.bounds.height * this.scale) / 2;
     this.isFitted = true;
     this.#apply();
   }
@@ -59,8 +60,8 @@ export class Viewport {
       this.x = clientWidth / 2 - (x + width / 2) * this.scale;
       this.y = clientHeight / 2 - (y + height / 2) * this.scale;
     } else {
-      this.x += overlap(this.x + x * this.scale, width * this.scale, clientWidth);
-      this.y += overlap(this.y + y * this.scale, height * this.scale, clientHeight);
+      this.x += overlap(this.x + x * this.scale, width * this.scale, MARGIN.left, clientWidth - MARGIN.right);
+      this.y += overlap(this.y + y * this.scale, height * this.scale, MARGIN.top, clientHeight - MARGIN.bottom);
     }
     this.isFitted = false;
     this.#apply();
@@ -117,9 +118,9 @@ export class Viewport {
   }
 }
 
-/** How far something of this length has to move to be within a window. */
-function overlap(start, length, window) {
-  if (start < MARGIN) return MARGIN - start;
-  const beyond = start + length - (window - MARGIN);
-  return beyond > 0 ? -Math.min(beyond, start - MARGIN) : 0;
+/** How far something of this length has to move to be between two places. */
+function overlap(start, length, from, to) {
+  if (start < from) return from - start;
+  const beyond = start + length - to;
+  return beyond > 0 ? -Math.min(beyond, start - from) : 0;
 }

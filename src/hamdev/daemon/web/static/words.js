@@ -21,14 +21,6 @@ export function duration(ms) {
 /** Seconds since 1970 as the time of day. */
 export const timeOfDay = (seconds) => (seconds ? clock.format(new Date(seconds * 1000)) : "");
 
-/** How long ago that was. */
-export function ago(seconds) {
-  const passed = Math.max(0, Date.now() / 1000 - seconds);
-  if (passed < 90) return `${Math.round(passed)} s ago`;
-  if (passed < 5400) return `${Math.round(passed / 60)} min ago`;
-  return `${Math.round(passed / 3600)} h ago`;
-}
-
 /** The last part of a path. */
 export const fileName = (path) => (path || "").split("/").pop();
 
@@ -69,5 +61,9 @@ export const STATES = {
   queued: "is going to run",
   stale: "value is older",
   failed: "raised",
-  blocked: "something it needs failed",
+  blocked: "something it needs failed or is missing",
+  lacking: "not computed, since an input is missing",
 };
+
+/** How a node stands, in words; undefined for what is given from outside. */
+export const standing = (state, node) => (state === "stale" && node && !node.summary ? "no value yet" : STATES[state]);
