@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -61,32 +61,23 @@ class Edits:
         self._texts = KeptTexts(MAX_TOTAL_BYTES)
         self._found: OrderedDict[int, list[FileEdit]] = OrderedDict()
         self._arriving: Subscription | None = None
+        # Those that held something else by the time somebody looked at what a revision changed.
+        self._unread: set[str] = set()
         self._is_at_work = False
         self._moved = anyio.Event()
 
     async def follow(self, log: Any) -> None:
         """Look at what changes, for ever."""
-        types = frozenset({"files.changed", "run.started"})
-        hub = self._engine.hub
-        with (
-            hub.subscription(types=types) as self._arriving,
-            hub.subscription(types=frozenset({"run.finished"})) as ends,
-        ):
+        types = frozenset({"files.changed", "run.started", "run.finished"})
+        with self._engine.hub.subscription(types=types) as self._arriving:
             while True:
                 self._is_at_work = False
                 self._moved.set()
                 self._moved = anyio.Event()
                 await self._arriving.arrived()
                 self._is_at_work = True
-                if not ends.is_empty:
-                    await ends.next()  # of a run before
-                # Nobody reads lines as fast as a short run is over, which this would slow down.
-                with anyio.move_on_after(PAUSE_S):
-                    await ends.arrived()
                 try:
-                    for line in (await self._arriving.next()).splitlines():
-                        event = msgspec.json.decode(line, type=_Line).params
-                        await self._take(event)
+                    await self._take(await _collected(self._arriving))
                 except anyio.EndOfStream:
                     return
                 except Exception as error:
@@ -106,24 +97,41 @@ class Edits:
         """All that is known: revision → what it changed."""
         return self._found
 
-    async def _take(self, event: _Event) -> None:
-        known = self._engine.session.contents
-        if event.type == "run.started":
-            # The first texts of files that count from now on.
-            files = [f for f in known if f.endswith(_ENDINGS) and f not in self._texts]
-            texts = await _read(files, known)
-            self._keep(texts)
-            return
-        if event.type != "files.changed":
-            return  # a snapshot: what was missed is not known
-        files = [f for f in event.files if f.endswith(_ENDINGS)]
+    async def _take(self, events: Sequence[_Event]) -> None:
+        # As of the last one of these; what comes while they are looked at has events of its own.
+        known = dict(self._engine.session.contents)
+        for number, event in enumerate(events):
+            later = {file for e in events[number + 1 :] for file in e.files}
+            match event.type:
+                case "files.changed":
+                    await self._compare(event, later, known)
+                case "run.started":
+                    # The first texts of files that count from now on.
+                    new = [f for f in known if f.endswith(_ENDINGS) and f not in self._texts]
+                    self._keep(await _read([f for f in new if f not in later], known))
+                case "run.finished" if event.outcome in ("ok", "failed"):
+                    # What it was made from is not known, and that is what the next one changes.
+                    for file in self._unread:
+                        self._texts.forget(file)
+                    self._unread.clear()
+                # A snapshot: what was missed is not known.
+
+    async def _compare(
+        self, event: _Event, later: Collection[str], known: Mapping[str, str | None]
+    ) -> None:
+        """Find the lines of a revision, but of files that hold a `later` one's by now."""
+        wanted = [f for f in event.files if f.endswith(_ENDINGS)]
+        files = [f for f in wanted if f not in later]
+        self._unread = (self._unread | set(wanted)) - set(files)
         before = {f: text for f in files if (text := self._texts.get(f)) is not None}
         texts = await _read(files, known)
         found = await anyio.to_thread.run_sync(_compared, before, texts, files, known)
         self._keep(texts)
         for file in files:
-            if file in known and known[file] is None:
+            if known.get(file) is None:
                 self._texts.forget(file)
+            elif file not in texts:
+                self._unread.add(file)
         self._found[event.revision] = found
         while len(self._found) > MAX_REVISIONS:
             self._found.popitem(last=False)
@@ -137,10 +145,27 @@ class _Event(msgspec.Struct):
     type: str
     revision: int
     files: list[str] = []
+    outcome: str = ""
 
 
 class _Line(msgspec.Struct):
     params: _Event
+
+
+async def _collected(arriving: Subscription) -> list[_Event]:
+    """What has happened, up to the end of a run if that comes soon.
+
+    Nobody reads lines as fast as a short run is over, which reading them would slow down.
+    """
+    events = _decoded(await arriving.next())
+    with anyio.move_on_after(PAUSE_S):
+        while not any(event.type == "run.finished" for event in events):
+            events += _decoded(await arriving.next())
+    return events
+
+
+def _decoded(lines: bytes) -> list[_Event]:
+    return [msgspec.json.decode(line, type=_Line).params for line in lines.splitlines()]
 
 
 async def _read(files: list[str], known: Mapping[str, str | None]) -> dict[str, str]:
