@@ -233,10 +233,13 @@ def test_times_that_make_no_sense(daemon: Daemon) -> None:
     with daemon.connect() as client:
         for timeout in (1e308, 10**12, 0.5 * LIMIT_S):
             assert "pipelines" in client.call("sync", timeout=timeout)
-        for timeout in (-1, -1e308):
+        daemon.save("calm", "import time\ntime.sleep(1000)\n" + CALM)
+        for timeout in (0, -1, -1e308):
             with pytest.raises(RpcFailure) as failure:
                 client.call("sync", timeout=timeout)
             assert failure.value.code == 4
+    daemon.save("calm", CALM)
+    assert daemon.pipeline("calm")["state"] == "idle"
 
 
 # -- connections that end oddly ---------------------------------------------------------------
