@@ -146,9 +146,9 @@ def test_what_a_broken_module_has_read_changes(daemon: Daemon) -> None:
 def test_what_modules_of_two_pipelines_have_read_changes(daemon: Daemon) -> None:
     data = daemon.write("data/in.txt", "1")
     text = f"TEXT = open({str(data)!r}).read()\n\ndef words() -> str:\n    return TEXT\n"
-    daemon.save("second", text)
-    daemon.save("first", text)
-    daemon.configure("first", "second")
+    daemon.save("other_of_two", text)
+    daemon.save("one_of_two", text)
+    daemon.configure("one_of_two", "other_of_two")
     daemon.sync()
     client = daemon.subscriber()
     for content in ("2", "3", "4"):
@@ -157,9 +157,9 @@ def test_what_modules_of_two_pipelines_have_read_changes(daemon: Daemon) -> None
         changes = [e["files"] for e in events if e["type"] == "files.changed"]
         assert changes == [[str(data)]]
         ends = [(e["pipeline"], e["outcome"]) for e in events if e["type"] == "run.finished"]
-        assert ends == [("first", "ok"), ("second", "ok")]
-        assert daemon.value("words", pipeline="first") == content
-        assert daemon.value("words", pipeline="second") == content
+        assert ends == [("one_of_two", "ok"), ("other_of_two", "ok")]
+        assert daemon.value("words", pipeline="one_of_two") == content
+        assert daemon.value("words", pipeline="other_of_two") == content
         require_quiet(daemon, client)
 
 

@@ -256,7 +256,7 @@ def test_questions_about_files_whose_names_are_worked_out(
     may.write_text("longer")
     found = worker.run()
     worker.check(found)
-    assert found.ran == ["size"]
+    assert "size" in found.ran
     may.unlink()
     found = worker.run()
     worker.check(found)

@@ -11,22 +11,22 @@ import os
 import stat
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from hamdev.pipeline.own_reads import is_unobserved, unobserved
 
 # Their functions ask `os.stat` on behalf of who called them.
 _ASKED_THROUGH = frozenset({"genericpath", "posixpath", "pathlib", "functools"})
-_IS_IT_THERE = frozenset({"exists", "isfile", "isdir", "is_file", "is_dir", "_exists"})
 _NOT_ASKED_FOR_DATA = ("hamdev", "importlib", "linecache", "inspect")
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/etc/")
 
 
 def hear_questions(tell: Callable[[str], None]) -> None:
-    """Let `tell` know of each path whose content, or whose folder's names, an answer depends on.
+    """Let `tell` know of each path that code asks about, for the life of the process.
 
-    Of a file that is there and whose presence alone was asked for, that is its folder. It stays so
-    for the life of the process.
+    That a file is there says less than what it holds. But who asks for the one most often reads the
+    other, and to take the names in its folder for it would make every new neighbour a change.
     """
     original = os.stat
 
@@ -54,23 +54,20 @@ def _tell(path: Any, answer: os.stat_result | None, tell: Callable[[str], None])
     with unobserved():
         try:
             text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # not `resolve`: it may be a link
-            if text.startswith(_SYSTEM) or (is_presence := _presence_alone()) is None:
-                return
-            tell(text if answer is None or not is_presence else os.path.dirname(text))  # noqa: PTH120
+            if not text.startswith(_SYSTEM) and _is_asked_for_data():
+                tell(text)
         except Exception:
             return  # it must not disturb the program that asks
 
 
-def _presence_alone() -> bool | None:
-    """Whether only the presence of a file is asked for; None if it is not asked for as data."""
-    frame = sys._getframe(3)
-    is_presence = False
-    while (module := _top(frame.f_globals.get("__name__", ""))) in _ASKED_THROUGH:
-        is_presence = is_presence or frame.f_code.co_name in _IS_IT_THERE
-        if frame.f_back is None:
-            return None
+def _is_asked_for_data() -> bool:
+    """Whether it is not Python's import system, say, that asks."""
+    frame: FrameType | None = sys._getframe(3)
+    while frame is not None:
+        if (module := _top(frame.f_globals.get("__name__", ""))) not in _ASKED_THROUGH:
+            return module not in _NOT_ASKED_FOR_DATA
         frame = frame.f_back
-    return None if module in _NOT_ASKED_FOR_DATA else is_presence
+    return False
 
 
 def _top(module: str) -> str:

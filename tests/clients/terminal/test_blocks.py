@@ -341,7 +341,7 @@ def test_what_a_replaced_first_run_computed_is_new() -> None:
 
 
 def test_places_of_one_file_are_named_alike() -> None:
-    edits = [Edit(SETUP, line, ["a = 1"], ["a = 2"]) for line in (7, 4512345)]
+    edits = [Edit(SETUP, Replacement(n, ("a = 1",), ("a = 2",))) for n in (7, 4512345)]
     story = Story().start(step("a", CHANGED)).value("a", 1.0).end(ran=1)
     leads = [line.split()[0] for line in lines_of(story, 80, edits) if "- a" in line]
     assert leads == ["setup.py:7", "setup.py:4512345"]

@@ -127,10 +127,10 @@ def test_an_endless_loop_shows_progress_and_ends_with_the_fix(
 
 
 def waiting(project: ProjectOnDisk, name: str) -> str:
-    """A node that prints, and ends when there is such a file."""
+    """A node that prints, and ends when there is such a file; its question is no reading of it."""
     return (
         "    print('be' + 'gun')\n"
-        f"        while not __import__('os').path.exists({str(project.root / name)!r}):\n"
+        f"        while not __import__('os').access({str(project.root / name)!r}, 0):\n"
         "            __import__('time').sleep(.01)\n"
         "        print('en' + 'ded')\n"
         "        return sum(is_wet) + 1"
