@@ -162,7 +162,8 @@ def test_a_module_that_hangs_while_it_is_loaded(daemon: Daemon, body: str) -> No
             for _ in range(5):
                 assert other.call("status")["pipelines"][name]["state"] == "running"
     require_fix(daemon, name)
-    assert daemon.workers() == workers
+    # The same one, or the spare where the module has done something that a new process has not.
+    assert daemon.workers()[0] in workers
 
 
 # What ends the worker: its text, part of the message, the line that is blamed.
@@ -489,7 +490,8 @@ def test_a_node_that_does_odd_things(daemon: Daemon, fault: str) -> None:
             client.event("output", where=lambda e: printed in e["text"])
     require_fix(daemon, name)
     client.event("run.finished", outcome="ok")
-    assert daemon.workers() == workers
+    # The same one, or the spare where the node has changed something in its process.
+    assert daemon.workers()[0] in workers
     # The daemon, a worker and a spare, and the guards of these two.
     eventually(lambda: len(daemon.processes()) == 5, "the end of forked children")
 

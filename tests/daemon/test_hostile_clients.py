@@ -336,7 +336,7 @@ def test_thousands_of_connections_leave_nothing_behind(daemon: Daemon) -> None:
     assert process.memory_info().rss - before[1] < 4 * 1024 * 1024
 
 
-def test_large_values_that_nobody_waits_for_are_removed(daemon: Daemon) -> None:
+def test_large_values_that_nobody_waits_for_are_not_kept(daemon: Daemon) -> None:
     text = "def large() -> str:\n    return '{}' * 300_000\n"
     daemon.serve("large", text.format(0))
     folder = daemon.socket.with_suffix(".values")
@@ -351,6 +351,7 @@ def test_large_values_that_nobody_waits_for_are_removed(daemon: Daemon) -> None:
     finally:
         for worker in daemon.workers():
             os.kill(worker, signal.SIGCONT)
-    daemon.save("large", text.format(1))
-    daemon.sync()
-    eventually(lambda: len(list(folder.iterdir())) == 64, "the removal of all but the newest 64")
+    # Of what was asked first, something may have been written before the worker heard of the end.
+    wanted = Path(daemon.ask("result", node="large")["path"])
+    assert wanted in folder.iterdir()
+    assert len(list(folder.iterdir())) <= 64
