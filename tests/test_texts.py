@@ -77,3 +77,5 @@ def test_texts_are_kept_while_there_is_room() -> None:
     texts.forget("one")
     texts.keep("two", "12345")
     assert (texts.get("one"), texts.get("two")) == (None, "12345")
+    texts.forget_others(["two", "four"])
+    assert (texts.get("two"), texts.get("three")) == ("12345", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hamdev.content import small_content
@@ -52,6 +53,11 @@ class KeptTexts:
         if self._bytes + len(text) <= self._max_bytes:
             self._texts[file] = text
             self._bytes += len(text)
+
+    def forget_others(self, files: Collection[str]) -> None:
+        """Keep no text of a file that is not one of these: nobody tells when it changes."""
+        for file in self._texts.keys() - set(files):
+            self.forget(file)
 
     def forget(self, file: str) -> None:
         """Keep no text of a file."""

@@ -31,6 +31,16 @@ def test_the_line_of_a_save(daemon: Daemon) -> None:
         assert lines_of(page, revision) == the_line(number - 1, number)
 
 
+def test_a_file_that_did_not_count_for_a_while(daemon: Daemon) -> None:
+    daemon.serve("absent", TEXT.format(0))
+    daemon.serve("quick", TEXT.format(0))
+    daemon.serve("absent", TEXT.format(1))
+    page = PageOf(daemon)
+    daemon.save("absent", TEXT.format(2))
+    revision = daemon.pipeline("absent")["revision"]
+    assert lines_of(page, revision) == the_line(1, 2)
+
+
 def test_saves_in_quick_succession(daemon: Daemon) -> None:
     daemon.serve("quick", TEXT.format(0))
     page, client = PageOf(daemon), daemon.subscriber()

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from browsing import Open
 from playwright.sync_api import expect
@@ -100,10 +101,14 @@ def test_a_page_whose_workers_are_gone_says_nothing_is_up_to_date(
     tab = open_page(own)
     state = tab.page.locator("#state")
     expect(state).to_contain_text("up to date")
+    with own.connect() as client:
+        client.call("subscribe", since=0)
+        client.await_workers(2)
     before = own.workers()
     for worker in before:
         os.kill(worker, signal.SIGKILL)
     (new, *_) = eventually(lambda: set(own.workers()) - set(before), "a new worker")
+    assert "hamdev.worker" in psutil.Process(new).cmdline()
     os.kill(new, signal.SIGSTOP)  # for as long as it takes to read the page
     try:
         expect(state).to_contain_text(re.compile("running|starting"))

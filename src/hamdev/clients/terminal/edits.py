@@ -35,6 +35,7 @@ class Texts:
             contents: file → the digest of what it held when it was loaded.
             files: those that were saved.
         """
+        self._texts.forget_others(contents)
         wanted = [file for file in contents if file.endswith(".py") and file not in self._texts]
         for file in {*wanted, *(file for file in files if file.endswith(".py"))}:
             text = text_with(contents.get(file), file, MAX_FILE_BYTES)

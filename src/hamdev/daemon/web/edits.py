@@ -107,6 +107,7 @@ class Edits:
                     await self._compare(event, later, known)
                 case "run.started":
                     # The first texts of files that count from now on.
+                    self._texts.forget_others(known)
                     new = [f for f in known if f.endswith(_ENDINGS) and f not in self._texts]
                     self._keep(await _read([f for f in new if f not in later], known))
                 case "run.finished" if event.outcome in ("ok", "failed"):
