@@ -88,3 +88,19 @@ def told() -> str:
     daemon.write("pipelines/wraps.py", text.replace('"!"', '"?"'))
     daemon.sync()
     assert daemon.value("told") == "a?"
+
+
+def test_a_mistake_beside_an_effect_costs_no_values(daemon: Daemon) -> None:
+    good = "import random\n" + OPTION + "def kept() -> float:\n    return random.random()\n"
+    daemon.serve("mistaken", good)
+    kept, workers = daemon.value("kept"), daemon.workers()
+    for mistake in (
+        "raise ValueError\n",
+        "def broken(:\n",
+        "def unknown(kept: Missing) -> int: ...\n",
+    ):
+        daemon.save("mistaken", good + mistake)
+        assert daemon.pipeline("mistaken")["state"] == "failed"
+        daemon.save("mistaken", good)
+        assert daemon.value("kept") == kept
+        assert daemon.workers() == workers

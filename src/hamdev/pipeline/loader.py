@@ -84,7 +84,7 @@ class Project:
         self.whole_because = ""
         self._expected: set[str] = set()
         self._effects: frozenset[tuple[Key, bytes]] = frozenset()
-        self._has_failed_effects = False
+        self._failed_effects: frozenset[tuple[Key, bytes]] = frozenset()
         self.is_worn = False
         self.state = ModuleState()
         self.load_reads = LoadReads(self.owns)
@@ -455,17 +455,23 @@ class Project:
         """Effects cannot be undone, and to have them twice may be another thing than once."""
         before, self._effects = self._effects, self.codebase.effects()
         has_them_twice = is_whole and bool(before)
-        if has_them_twice or not before <= self._effects or self._has_failed_effects:
+        if has_them_twice or not before | self._failed_effects <= self._effects:
             self.is_worn = True
 
     def _note_failed_effects(self) -> None:
-        """Of a load that failed, effects stay that nobody has asked for any more."""
+        """Of a load that failed, effects stay that nobody may have asked for in the end.
+
+        Those of statements that are in the text afterwards, too, count as asked for, although they
+        may have been had twice: otherwise each mistake would cost all values.
+        """
+        read = {}
         for name, source in self._finder.read.items():
-            if self._sources.get(name) == source:
-                continue
-            with contextlib.suppress(NotPatchableError):
-                if self._definer.read(name, source)[0].effects is not None:
-                    self._has_failed_effects = True
+            if self._sources.get(name) != source:
+                with contextlib.suppress(NotPatchableError):
+                    read[name] = self._definer.read(name, source)[0]
+        if read:
+            known = self._codebase or Codebase({}, {})
+            self._failed_effects |= known.updated(read).effects()
 
     def _take_load_reads(
         self, executed: Mapping[str, Sequence[TopLevel]], loaded: Collection[str]
