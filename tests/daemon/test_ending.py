@@ -231,7 +231,15 @@ def lines_of(daemon: Daemon) -> list[dict[str, Any]]:
 def test_a_save_can_be_followed_in_the_log(root: Path) -> None:
     with running(root, "--log-format", "json", "--log-level", "DEBUG") as daemon:
         daemon.sync()
-        before = len(lines_of(daemon))
+        # The log is written by a thread of its own, which may be behind.
+        before = eventually(
+            lambda: (
+                (seen := lines_of(daemon))
+                and any(line["event"] == "run finished" for line in seen)
+                and len(seen)
+            ),
+            "the lines of the first run",
+        )
         file = daemon.save("first", "def one() -> int:\n    print('hello')\n    return 2\n")
         status = daemon.sync()
         run = status["pipelines"]["first"]["run"]
